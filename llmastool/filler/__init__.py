@@ -1,0 +1,1 @@
+"""The filler: closed questions, answered by an LLM or by rules."""

@@ -1,0 +1,75 @@
+"""The closed question: what a plan leaves open, as one pick from a short list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from llmastool.canonical import Json, digest
+
+MAX_CHOICES = 12
+"""Longest short list that is put to a filler."""
+
+MAX_RATIONALE = 200
+"""Longest rationale that is kept, in characters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One item of the short list. Every choice already holds, so no pick can break the network."""
+
+    key: str
+    """What the filler answers with, e.g. `a`; carries no name."""
+    text: str
+    """What it is, for the reader: module, arguments, parameters, what it does. Mined text in it is untrusted."""
+    weight: float = 1.0
+    """Prior weight for a filler that draws at random; positive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """An open decision of one plan."""
+
+    context: str
+    """The slot in its network, the plan and its reason, as text for the filler."""
+    choices: tuple[Choice, ...]
+    """The closed set, 1 to `MAX_CHOICES` items."""
+    seed: int
+    """Seed of every random draw that answering this question takes."""
+
+    @property
+    def id(self) -> str:
+        """Hash of all that the filler sees, 16 hexadecimal digits; the key under which an answer is replayed."""
+        return digest({"context": self.context, "choices": [asdict(c) for c in self.choices], "seed": self.seed})[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """An answer: one item of the question's closed set, with why, and what asking cost."""
+
+    question: str
+    """Id of the question."""
+    key: str
+    """Key of the choice."""
+    rationale: str
+    """Why, in at most `MAX_RATIONALE` characters."""
+    filler: str
+    """Who answered: `rules`, or `openai:<model>`."""
+    fallback: str = ""
+    """Why `rules` had to answer in another filler's place; empty when it had not."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> Json:
+        """Return a JSON value; `Fill(**value)` reads it back."""
+        return asdict(self)
+
+
+class Filler(Protocol):
+    """Settles open questions. It must answer every question with one of its choices, whatever happens."""
+
+    def fill(self, questions: Sequence[Question]) -> list[Fill]:
+        """Answer the questions, in order, one fill each."""
+        ...

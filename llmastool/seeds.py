@@ -1,0 +1,17 @@
+"""One seed spawns a named generator for every part, so that no part's draws disturb another's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from llmastool.canonical import digest
+
+
+def derive(seed: int, *names: str | int) -> int:
+    """Return a 63-bit seed for the part that `names` spell, e.g. `derive(0, "planner", 3)` for its fourth round."""
+    return int(digest([seed, *names])[:16], 16) >> 1
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+    """Return the NumPy generator of the part that `names` spell."""
+    return np.random.default_rng(derive(seed, *names))

@@ -1,0 +1,1 @@
+"""Training: datasets and splits, the recipe, the loop, and a process for each candidate."""

@@ -1,0 +1,1 @@
+"""Trees: networks as frozen values, and the edits between them."""
