@@ -9,7 +9,7 @@ from functools import cached_property
 import tree_sitter_python
 from tree_sitter import Language, Node, Parser
 
-from llmastool.mining.names import Import, binds, chain, field, imports_of, needs, text
+from llmastool.mining.names import Import, binds, chain, chains, field, imports_of, needs, text
 from llmastool.mining.sources import SourceFile, SourceTree
 
 _PARSER = Parser(Language(tree_sitter_python.language()))
@@ -38,6 +38,11 @@ class Statement:
     def needs(self) -> frozenset[str]:
         """Chains that it reads, now or when a function in it runs."""
         return needs(self.node)
+
+    @cached_property
+    def chains(self) -> frozenset[str]:
+        """Every chain written in it, whatever scope it belongs to."""
+        return frozenset(chains(self.node))
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
@@ -163,6 +168,15 @@ class SourceIndex:
         self.tree = tree
         self.files = {f.module: IndexedFile(f) for f in tree.files}
 
+    def provides(self, file: IndexedFile, name: str) -> bool:
+        """Return whether a file binds `name` to something other than its own submodule of that name."""
+        own = f"{file.name}.{name}"
+        for statement in file.binders.get(name, []):
+            imported = [i for i in statement.imports if i.bound == name and i.name is not None]
+            if own not in self.files or not all(f"{file.absolute(i)}.{i.name}" == own for i in imported) or not imported:
+                return True
+        return name not in file.binders and bool(self.star_origin(file, name))
+
     def star_origin(self, file: IndexedFile, name: str, seen: frozenset[str] = frozenset()) -> list[IndexedFile]:
         """Return the files of the source from which a star import of `file` brings `name`."""
         found = []
@@ -215,7 +229,7 @@ class SourceIndex:
             return
         target = self.files.get(module)
         below = f"{item.name}.{rest}" if rest else item.name
-        if target is not None and (item.name in target.binders or self.star_origin(target, item.name)):
+        if target is not None and self.provides(target, item.name):
             yield from self._resolve(target, below, seen)
         else:
             yield from self._module(f"{module}.{below}", seen)

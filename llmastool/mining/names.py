@@ -151,6 +151,16 @@ def chain(node: Node) -> str | None:
     return None
 
 
+def chains(node: Node) -> Iterator[str]:
+    """Yield every chain that is written within a node, whatever scope it belongs to."""
+    name = chain(node)
+    if name is not None:
+        yield name
+    elif node.type not in _SILENT:
+        for child in node.named_children:
+            yield from chains(child)
+
+
 def needs(node: Node) -> frozenset[str]:
     """Return the chains that a node reads from the scope around it."""
     found: set[str] = set()

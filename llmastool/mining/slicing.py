@@ -70,6 +70,7 @@ class _Work:
                     self._narrow(file, statement, root, rest, wanted)
                 else:
                     self._take(file, statement, wanted)
+                    self._attributes(file, statement, root, rest)
             if statements:
                 for statement in file.touchers.get(root, []):
                     self._take(file, statement, wanted)
@@ -90,7 +91,15 @@ class _Work:
             self.need(file, dotted)
         for item in statement.imports:
             if not item.guarded:
-                self._follow(file, item, "")
+                self._follow(file, item, None)
+                for dotted in statement.chains:
+                    self._attributes(file, statement, *dotted.split(".", 1))
+
+    def _attributes(self, file: IndexedFile, statement: Statement, root: str, rest: str = "") -> None:
+        """Ask for what is read from a name that an import inside a statement binds."""
+        for item in statement.imports:
+            if item.bound == root and not item.guarded:
+                self._follow(file, item, rest)
 
     def _take_all(self, file: IndexedFile) -> None:
         wanted = self._file(file)
@@ -118,8 +127,8 @@ class _Work:
                 wanted.narrowed.setdefault(self.place[id(statement)], set()).add(_import_line(item))
                 self._outside(file.absolute(item))
 
-    def _follow(self, file: IndexedFile, item: Import, rest: str) -> None:
-        """Ask for what an import brings, `rest` being the attributes that are read from it."""
+    def _follow(self, file: IndexedFile, item: Import, rest: str | None) -> None:
+        """Ask for what an import brings, `rest` being the attributes read from it; None where it must just succeed."""
         module = file.absolute(item)
         target = self.index.files.get(module)
         if item.name is None:
@@ -131,22 +140,24 @@ class _Work:
                 self._take_all(target)
             else:
                 self._outside(module)
-        elif target is not None and (item.name in target.binders or self.index.star_origin(target, item.name)):
+        elif target is not None and self.index.provides(target, item.name):
             self.need(target, f"{item.name}.{rest}" if rest else item.name)
         else:
             self._module(f"{module}.{item.name}" if module else item.name, rest, outside=module)
 
-    def _module(self, name: str, rest: str, outside: str = "") -> None:
-        """Ask for the attributes `rest` of a module; for all of it when the module itself is passed around."""
+    def _module(self, name: str, rest: str | None, outside: str = "") -> None:
+        """Ask for the attributes `rest` of a module: all when empty (it is passed around), none when None."""
         file = self.index.files.get(name)
         if file is None:
             self._outside(outside or name)
             return
         self._file(file)
+        if rest is None:
+            return
         head, _, tail = rest.partition(".")
         if not head:
             self._take_all(file)
-        elif head in file.binders or self.index.star_origin(file, head):
+        elif self.index.provides(file, head):
             self.need(file, rest)
         elif f"{name}.{head}" in self.index.files:
             self._module(f"{name}.{head}", tail)

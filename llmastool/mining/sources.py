@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.message
 import importlib.metadata
 import importlib.util
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from llmastool.canonical import digest_bytes
 from llmastool.config import require
@@ -91,7 +92,8 @@ def read_source(spec: SourceSpec) -> SourceTree:
         SourceError: there is no such package or folder, or it holds no Python file.
     """
     if spec.kind == "installed":
-        root, prefix = _package_root(spec.name), spec.name.split(".")
+        root = _package_root(spec.name)
+        prefix: Sequence[str] = spec.name.split(".")
         version, licence = _package_metadata(spec.name)
     else:
         root, prefix = _folder_root(spec)
@@ -123,15 +125,15 @@ def _package_metadata(name: str) -> tuple[str, str]:
     """Return version and licence of the distribution that brought a package; empty strings when unknown."""
     top = name.split(".")[0]
     for distribution in importlib.metadata.packages_distributions().get(top, []):
-        meta = importlib.metadata.metadata(distribution)
+        meta = cast(email.message.Message, importlib.metadata.metadata(distribution))
         return meta.get("Version") or "", licence_of(meta)
     return "", ""
 
 
-def licence_of(meta: importlib.metadata.PackageMetadata) -> str:
+def licence_of(meta: email.message.Message) -> str:
     """Return the licence a distribution states: its SPDX expression, else its licence line or classifier."""
     if expression := meta.get("License-Expression"):
-        return expression
+        return str(expression)
     line = (meta.get("License") or "").strip()
     if line and "\n" not in line and len(line) <= 40:
         return line

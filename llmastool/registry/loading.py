@@ -1,0 +1,142 @@
+"""Load a bundle: its sliced files become a small package of virtual modules under a private prefix.
+
+Each file keeps its own namespace, so two helpers of one name never clash and nothing is renamed. Imports of the
+bundle's own source, relative or absolute, lead to its sliced files and never to an installed package of that name;
+what the slice does not hold raises ImportError, as a missing file would. This runs foreign code: before a bundle is
+registered, call it inside the sandbox only.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import linecache
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmastool.mining.bundle import Bundle, SlicedFile
+
+PREFIX = "_mined_"
+"""Start of the names of all virtual packages."""
+
+
+def load_bundle(bundle: Bundle) -> Any:
+    """Return the class of a bundle, ready to be called.
+
+    Raises:
+        Exception: whatever the sliced code raises when it is executed; ImportError for a missing import.
+    """
+    package = load_package(bundle)
+    return package.lookup(bundle.module, bundle.qualname)
+
+
+def load_package(bundle: Bundle) -> VirtualPackage:
+    """Return the bundle's package, loaded once per process."""
+    prefix = PREFIX + bundle.id.rpartition("@")[2]
+    found = _PACKAGES.get(bundle.id)
+    if found is None:
+        found = VirtualPackage(prefix, bundle.files)
+        found.execute(bundle.module)
+        _PACKAGES[bundle.id] = found
+    return found
+
+
+class VirtualPackage:
+    """The sliced files of one bundle as importable modules under a prefix."""
+
+    def __init__(self, prefix: str, files: Sequence[SlicedFile]) -> None:
+        self.prefix = prefix
+        self.files = {f.name: f for f in files}
+        self.tops = {name.split(".")[0] for name in self.files}
+        self._known = {".".join(n.split(".")[:i]) for n in self.files for i in range(1, n.count(".") + 2)}
+
+    def lookup(self, module: str, qualname: str) -> Any:
+        """Return an object by module and dotted path within it."""
+        value: Any = self.execute(module)
+        for part in qualname.split("."):
+            value = getattr(value, part)
+        return value
+
+    def execute(self, name: str) -> types.ModuleType:
+        """Return the virtual module of a sliced file, executing it and its parents at first use.
+
+        Raises:
+            ImportError: the slice has no such file.
+        """
+        full = f"{self.prefix}.{name}"
+        if full in sys.modules:
+            return sys.modules[full]
+        if name not in self._known:
+            raise ModuleNotFoundError(f"No module named {name!r} in the slice", name=name)
+        parent, _, last = name.rpartition(".")
+        holder = self.execute(parent) if parent else self._root()
+        module = self._create(name, full)
+        sys.modules[full] = module
+        try:
+            self._run(name, module)
+        except BaseException:
+            del sys.modules[full]
+            raise
+        setattr(holder, last, module)
+        return module
+
+    def _root(self) -> types.ModuleType:
+        if self.prefix not in sys.modules:
+            root = types.ModuleType(self.prefix)
+            root.__path__ = []
+            sys.modules[self.prefix] = root
+        return sys.modules[self.prefix]
+
+    def _create(self, name: str, full: str) -> types.ModuleType:
+        module = types.ModuleType(full)
+        file = self.files.get(name)
+        is_package = file is None or file.package
+        if is_package:
+            module.__path__ = []
+        module.__package__ = full if is_package else full.rpartition(".")[0]
+        module.__file__ = f"<{self.prefix}>/{name.replace('.', '/')}.py"
+        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
+        return module
+
+    def _run(self, name: str, module: types.ModuleType) -> None:
+        file = self.files.get(name)
+        if file is None:
+            return
+        assert module.__file__ is not None
+        lines = file.text.splitlines(keepends=True)
+        linecache.cache[module.__file__] = (len(file.text), None, lines, module.__file__)
+        exec(compile(file.text, module.__file__, "exec", dont_inherit=True), module.__dict__)
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> types.ModuleType:
+        """Stand in for `__import__` in sliced code: names of the bundle's own source lead to its sliced files."""
+        own = self._absolute(name, globals or {}, level)
+        if own is None:
+            return importlib.__import__(name, globals, locals, fromlist or (), level)
+        module = self.execute(own)
+        if not fromlist:
+            return self.execute(own.split(".")[0])
+        for item in fromlist:
+            if item != "*" and not hasattr(module, item) and f"{own}.{item}" in self._known:
+                self.execute(f"{own}.{item}")
+        return module
+
+    def _absolute(self, name: str, namespace: Mapping[str, object], level: int) -> str | None:
+        if level == 0:
+            return name if name.split(".")[0] in self.tops else None
+        parts = str(namespace.get("__package__", "")).split(".")[1:]
+        if level - 1 > len(parts):
+            raise ImportError("attempted relative import beyond top-level package")
+        parts = parts[: len(parts) - (level - 1)]
+        return ".".join([*parts, name] if name else parts)
+
+
+_PACKAGES: dict[str, VirtualPackage] = {}
