@@ -52,6 +52,16 @@ class Limits:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def adopt_orphans() -> None:
+    """Become the parent of every process that a child leaves behind, so that it can be found and killed."""
+    ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def virtual_memory() -> int:
+    """Return the address space that this process has mapped, in bytes; a limit has to lie above it."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def command(
     argv: Sequence[str],
     *,
