@@ -134,7 +134,7 @@ def _classes(annotation: Any) -> Iterator[type]:
 def _label(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return ""
-    return annotation.__wide_ if isinstance(annotation, type) else str(annotation)
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _bind(signature: inspect.Signature, call: CallSite) -> dict[str, Json] | None:

@@ -22,7 +22,7 @@ import torch
 
 from llmastool.canonical import Json, dumps
 from llmastool.mining.bundle import Bundle
-from llmastool.registry.probe import STAGES, Probe, probe
+from llmastool.registry.probe import STAGES, Probe, Stage, probe
 from llmastool.registry.values import Resolver
 from llmastool.sandbox import Limits, adopt_orphans, virtual_memory
 
@@ -157,7 +157,7 @@ def _finish(child: _Child) -> Json:
     try:
         result = Probe.from_json(json.loads(last)).to_json()
     except (ValueError, TypeError, KeyError):
-        stage = next((s for s in reversed(STAGES) if dumps(s).encode() in (*stages, last)), "load")
+        stage: Stage = next((s for s in reversed(STAGES) if dumps(s).encode() in (*stages, last)), "load")
         result = Probe(module=child.module, stage=stage, message=_ending(status, late)).to_json()
     return {**result, "module": child.module, "seconds": round(seconds, 3)}
 

@@ -152,6 +152,32 @@ class Tree:
             yield from child.walk(f"{prefix}.{slot}" if prefix else slot)
 
 
+    def modules(self) -> Iterator[str]:
+        """Yield the ids of all modules that the tree names, those in arguments included, with repeats."""
+        for _, node in self.walk():
+            yield node.module
+            yield from _references(dict(node.args))
+
+
+def _references(value: Json) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, Mapping):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        if "$tree" in value:
+            yield from from_body(value["$tree"]).modules()
+        else:
+            for item in value.values():
+                yield from _references(item)
+
+
+def from_body(value: Json, path: str = "") -> Tree:
+    """Read a node that stands inside another's arguments, where the version is left out; `path` is for messages."""
+    return _parse(value, path)
+
+
 def _parse(value: Json, path: str) -> Tree:
     where = path or "<root>"
     if not isinstance(value, Mapping) or not isinstance(value.get("module"), str):

@@ -1,0 +1,166 @@
+"""The registry on disk: one table with every module that was found, those that fell included, and the bundles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llmastool.canonical import Json, digest_bytes, dumps
+from llmastool.errors import RegistryError
+from llmastool.mining.bundle import Bundle, read_bundles, write_bundles
+from llmastool.registry.contract import Contract
+from llmastool.registry.probe import STAGES, Probe
+
+TABLE = "registry.parquet"
+BUNDLES = "bundles.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One registered module: it ran forward and backward, and has a contract."""
+
+    module: str
+    """Its id."""
+    name: str
+    """Qualified name."""
+    family: str
+    contracts: tuple[Contract, ...]
+    """One for each input layout that it takes."""
+    docstring: str
+    """First lines of its documentation: untrusted text."""
+    source: str
+    """Name and version of its source."""
+
+
+class Registry:
+    """All registered modules and the bundles behind them, read from a folder."""
+
+    def __init__(self, entries: Sequence[Entry], bundles: Mapping[str, Bundle]) -> None:
+        self.entries = {e.module: e for e in entries}
+        self.bundles = dict(bundles)
+
+    @staticmethod
+    def open(folder: Path) -> Registry:
+        """Read a registry.
+
+        Raises:
+            RegistryError: the folder holds none, or none of its modules passed.
+        """
+        import polars as pl
+
+        table = folder / TABLE
+        if not table.is_file():
+            raise RegistryError(f"{folder}: expected a registry ({TABLE}), found none; run `dvc repro registry`")
+        try:
+            rows = pl.read_parquet(table).filter(pl.col("stage") == "ok").to_dicts()
+        except pl.exceptions.PolarsError as error:
+            raise RegistryError(f"{table}: cannot be read ({error}); delete it and run `dvc repro registry`") from error
+        if not rows:
+            raise RegistryError(
+                f"{folder}: expected at least one module that runs, found none; see the column `message` of {TABLE}, "
+                "and mine more sources"
+            )
+        return Registry([_entry(row) for row in rows], {b.id: b for b in read_bundles(folder / BUNDLES)})
+
+    @cached_property
+    def families(self) -> Mapping[str, list[Entry]]:
+        """Entries by family, both sorted."""
+        found: dict[str, list[Entry]] = {}
+        for entry in sorted(self.entries.values(), key=lambda e: e.module):
+            found.setdefault(entry.family, []).append(entry)
+        return dict(sorted(found.items()))
+
+    def family(self, module: str) -> str:
+        """Return a module's family, `unknown` when it is not registered."""
+        return self.entries[module].family if module in self.entries else "unknown"
+
+    def fitting(self, layout: str) -> Iterator[tuple[Entry, Contract]]:
+        """Yield every module with a contract for an input layout, sorted by id."""
+        for entry in sorted(self.entries.values(), key=lambda e: e.module):
+            for contract in entry.contracts:
+                if contract.layout_in == layout:
+                    yield entry, contract
+
+
+def registry_digest(folder: Path) -> str:
+    """Return a hash over a registry's content, 16 hexadecimal digits."""
+    return digest_bytes((folder / TABLE).read_bytes(), (folder / BUNDLES).read_bytes())[:16]
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    return Entry(
+        module=row["module"],
+        name=row["name"],
+        family=row["family"],
+        contracts=tuple(Contract.from_json(c) for c in json.loads(row["contracts"])),
+        docstring=row["docstring"],
+        source=f"{row['source']} {row['version']}".strip(),
+    )
+
+
+def write_registry(
+    folder: Path, probes: Sequence[Probe], bundles: Sequence[Bundle], natives: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Write the table and the bundles.
+
+    Args:
+        folder: where to.
+        probes: one for each module.
+        bundles: those of the mined modules.
+        natives: for modules that are not mined: id to `source`, `version` and `licence`.
+    """
+    import polars as pl
+
+    by_id = {b.id: b for b in bundles}
+    rows = [_row(p, by_id.get(p.module), natives.get(p.module, {})) for p in sorted(probes, key=lambda p: p.module)]
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{TABLE}"
+    pl.DataFrame(rows, schema=_SCHEMA).write_parquet(temporary)
+    temporary.replace(folder / TABLE)
+    write_bundles(folder / BUNDLES, bundles)
+
+
+_SCHEMA = {
+    **dict.fromkeys(("module", "name", "source_kind", "source", "version", "licence", "path"), str),
+    **dict.fromkeys(("first_line", "last_line"), int),
+    **dict.fromkeys(("stage", "message", "origin", "family", "layouts"), str),
+    **dict.fromkeys(("parameters", "flops"), int),
+    **dict.fromkeys(("contracts", "behaviour", "docstring"), str),
+}
+
+
+def _row(probe: Probe, bundle: Bundle | None, native: Mapping[str, str]) -> Json:
+    first = probe.contracts[0] if probe.contracts else None
+    pin = bundle.source if bundle is not None else None
+    return {
+        "module": probe.module,
+        "name": bundle.name if bundle is not None else probe.module,
+        "source_kind": pin.kind if pin is not None else "installed",
+        "source": pin.name if pin is not None else native.get("source", ""),
+        "version": pin.version if pin is not None else native.get("version", ""),
+        "licence": pin.licence if pin is not None else native.get("licence", ""),
+        "path": bundle.path if bundle is not None else "",
+        "first_line": bundle.lines[0] if bundle is not None else None,
+        "last_line": bundle.lines[1] if bundle is not None else None,
+        "stage": probe.stage,
+        "message": probe.message,
+        "origin": probe.origin,
+        "family": probe.family,
+        "layouts": ",".join(c.layout_in for c in probe.contracts),
+        "parameters": first.parameters if first is not None else None,
+        "flops": first.flops if first is not None else None,
+        "contracts": dumps([c.to_json() for c in probe.contracts]),
+        "behaviour": dumps(dict(probe.behaviour)),
+        "docstring": bundle.docstring if bundle is not None else native.get("docstring", ""),
+    }
+
+
+def funnel(probes: Sequence[Probe]) -> dict[str, int]:
+    """Return how many modules got through each stage: loaded, built, forward, backward, contract."""
+    passed = [STAGES.index(p.stage) for p in probes]
+    names = ("loaded", "built", "forward", "backward", "contract")
+    return {name: sum(p > i for p in passed) for i, name in enumerate(names)}
