@@ -93,7 +93,9 @@ class Inference:
     def _in_args(self) -> tuple[dict[str, str], bool]:
         wide = self.with_channels(2 * self.channels)
         if self.try_args({}, wide) is not None:
-            return {}, True
+            same = tuple(n for n, v in self.values.items() if _is_count(v) and v == self.channels)
+            follows = bool(same) and self.try_args(self._scaled(same, 2 * self.channels) or {}, wide) is not None
+            return dict.fromkeys(same, "1") if follows else {}, True
         names = [n for n, v in self.values.items() if _is_count(v) and v > 1 and _related(v, self.channels)]
         for group in _groups(names):
             changes = self._scaled(group, 2 * self.channels)
@@ -180,10 +182,27 @@ class Inference:
         found = {}
         for name, value in self.values.items():
             if name not in taken:
-                works = [v for v in _variants(value) if self.try_args({name: v}) == self.out_shape]
+                works = [
+                    v
+                    for v in _variants(value)
+                    if self.try_args({name: v}) == self.out_shape and not self._inert({name: v})
+                ]
                 if works:
                     found[name] = (value, *works)
         return found
+
+    def _inert(self, changes: Mapping[str, Json]) -> bool:
+        """Return whether a change of arguments leaves the function alone, as that of a flag `inplace` does."""
+        first, second = self._outputs({}), self._outputs(changes)
+        return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+    def _outputs(self, changes: Mapping[str, Json]) -> list[torch.Tensor]:
+        """Return the outputs in train and eval mode, and all parameters, from one seed."""
+        net = self.runner.build({**self.args, **changes})
+        x = example(self.in_shape)
+        with torch.no_grad():
+            trained = forward(net, x.clone())
+            return [trained, forward(net.eval(), x.clone())]
 
     def _behaviour(self) -> dict[str, Any]:
         net = self.runner.build(self.args)

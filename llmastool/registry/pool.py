@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -56,6 +57,8 @@ def run_probes(
             finished.add(result.module)
             yield result
         left = [m for m in left if m not in finished]
+        if left:
+            warnings.warn(f"the sandbox's own process ended early and is started again, {len(left)} left", stacklevel=2)
         if left and left[0] == died_over:
             raise SandboxError(f"the sandbox's own process died twice while probing {left[0]}")
         died_over = left[0] if left else None

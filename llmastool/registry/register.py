@@ -13,7 +13,7 @@ from llmastool.registry.pool import ProbeConfig, run_probes
 from llmastool.registry.probe import Probe
 from llmastool.registry.store import funnel, write_registry
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 """Raised when probing changes, so that remembered results are not taken for new ones."""
 
 RegistryConfig = ProbeConfig

@@ -89,7 +89,7 @@ def _serve(
             running.append(_start(module, resolver, limits, seconds))
         for child in _wait(running):
             running.remove(child)
-            yield _finish(child)
+            yield _finish(child, {c.pid for c in running})
 
 
 def _start(module: str, resolver: Resolver, limits: dict[str, int], seconds: float) -> _Child:
@@ -146,12 +146,12 @@ def _wait(running: list[_Child]) -> list[_Child]:
     return done
 
 
-def _finish(child: _Child) -> Json:
+def _finish(child: _Child, others: set[int]) -> Json:
     os.close(child.pipe)
     late = time.monotonic() >= child.deadline
     _kill_group(child.pid)
     _, status = os.waitpid(child.pid, 0)
-    _kill_orphans()
+    _kill_orphans(others)
     seconds = time.monotonic() - child.started
     *stages, last = child.data.splitlines() or [b""]
     try:
@@ -178,8 +178,8 @@ def _kill_group(pid: int) -> None:
         return
 
 
-def _kill_orphans() -> None:
-    """Kill what a probe left behind: processes that this one inherited and did not start."""
+def _kill_orphans(running: set[int]) -> None:
+    """Kill what a probe left behind: children of this process, inherited, other than the running probes."""
     me = os.getpid()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -188,7 +188,7 @@ def _kill_orphans() -> None:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[1]) == me and int(fields[3]) != int(folder.name):
+        if int(fields[1]) == me and int(folder.name) not in running:
             os.kill(int(folder.name), signal.SIGKILL)
             os.waitpid(int(folder.name), 0)
 

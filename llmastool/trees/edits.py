@@ -94,9 +94,7 @@ def _node(network: Network, path: str) -> Tree:
 
 def _fitted(node: Tree, in_shape: Shape, target: Shape, network: Network, path: str) -> Tree:
     """Return `node`, followed by an adapter if need be, so that `in_shape` becomes `target`."""
-    out = out_shape(node, network.catalog, in_shape)
-    if out is None:
-        raise EditRefused(f"{path}: {short_name(node)} does not take an input of shape {in_shape}")
+    out = _out_shape(node, network, in_shape, path)
     layout = layout_of(out)
     adapter = bridge(out, target, layout) if layout is not None and layout == layout_of(target) else None
     if out == target:
@@ -106,9 +104,16 @@ def _fitted(node: Tree, in_shape: Shape, target: Shape, network: Network, path: 
     if not adapter:
         return node
     fitted = sequence([node, *adapter])
-    if out_shape(fitted, network.catalog, in_shape) != target:
+    if _out_shape(fitted, network, in_shape, path) != target:
         raise EditRefused(f"{path}: {short_name(fitted)} does not turn {in_shape} into {target}")
     return fitted
+
+
+def _out_shape(node: Tree, network: Network, in_shape: Shape, path: str) -> Shape:
+    try:
+        return out_shape(node, network.catalog, in_shape)
+    except TreeError as error:
+        raise EditRefused(f"{path}: {short_name(node)}: {error}") from None
 
 
 def _insert(edit: Edit, slot: Slot, network: Network) -> Tree:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +33,14 @@ class _Seen:
     stage: int = 0
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep mined code from warning of what was done to it: odd arguments are what a search tries."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class Network:
     """A tree, built on the meta device and observed for one input shape. What edits are applied to."""
 
@@ -46,7 +56,7 @@ class Network:
             TreeError: it cannot be built, or its forward fails on this shape; the message starts with the path.
             RegistryError: the catalog lacks a module.
         """
-        with torch.device("meta"):
+        with torch.device("meta"), quiet():
             self._net, self._captured = build_captured(tree, catalog)
         self.tree, self.catalog = tree, catalog
         self.profile = profile(self._net, self._captured, catalog, in_shape)
@@ -68,14 +78,20 @@ class Network:
         return read(module, self._captured, self.catalog)
 
 
-def out_shape(tree: Tree, catalog: Catalog, in_shape: Shape) -> Shape | None:
-    """Return the shape that a subtree alone gives for an input shape, or None where it does not take it."""
+def out_shape(tree: Tree, catalog: Catalog, in_shape: Shape) -> Shape:
+    """Return the shape that a subtree alone gives for an input shape.
+
+    Raises:
+        TreeError: it cannot be built, does not take that input, or gives something other than one tensor.
+    """
     try:
-        with torch.device("meta"), torch.no_grad():
+        with torch.device("meta"), torch.no_grad(), quiet():
             out = build(tree, catalog).train()(torch.empty(in_shape, device="meta"))
-    except Exception:  # noqa: BLE001 - registered code may raise anything on a new shape; "it does not fit" is the answer
-        return None
-    return tuple(out.shape) if isinstance(out, torch.Tensor) else None
+    except Exception as error:
+        raise TreeError(f"it does not take an input of shape {in_shape}: {_line(error)}") from error
+    if not isinstance(out, torch.Tensor):
+        raise TreeError(f"it gives {type(out).__name__}, expected one tensor")
+    return tuple(out.shape)
 
 
 def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shape) -> Profile:
@@ -89,7 +105,7 @@ def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shap
         handles.append(module.register_forward_pre_hook(_before(module, seen, stack, names, largest)))
         handles.append(module.register_forward_hook(_after(module, seen, stack)))
     try:
-        with FlopCounterMode(net, display=False) as counter, torch.no_grad():
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), quiet():
             out = net.train()(torch.empty(in_shape, device="meta"))
     except Exception as error:
         where = stack[-1] if stack else "<root>"

@@ -1,0 +1,175 @@
+"""The final stage: the best networks trained again over several seeds. The test split is read here and nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmastool import seeds
+from llmastool.archive import read_archive
+from llmastool.candidate import Candidate
+from llmastool.canonical import Json, write_atomic, write_json
+from llmastool.config import require
+from llmastool.errors import DataError
+from llmastool.outcome import Outcome
+from llmastool.training.data import load_meta
+from llmastool.training.job import Job
+from llmastool.trees.catalog import Catalog
+from llmastool.trees.export import export
+
+if TYPE_CHECKING:
+    from llmastool.params import Params
+
+VERSION = 1
+FILES = {"code": "best.py", "tree": "best.json", "weights": "weights.safetensors"}
+"""Files of the winner beside `final.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalConfig:
+    """How the best networks are trained again and tested."""
+
+    top: int = 2
+    """How many networks, the best by validation accuracy first."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of their trainings."""
+    epochs: int | None = None
+    """Epochs of these trainings; None for those of the search's recipe."""
+
+    def __post_init__(self) -> None:
+        require(self.top >= 1, "top", "1 or more", self.top)
+        require(bool(self.seeds), "seeds", "at least one seed", self.seeds)
+        require(len(set(self.seeds)) == len(self.seeds), "seeds", "different seeds", self.seeds)
+        require(self.epochs is None or self.epochs >= 1, "epochs", "1 or more", self.epochs)
+
+
+def finalists(archive: Path, config: FinalConfig) -> list[Candidate]:
+    """Return the best candidates of an archive by validation accuracy, the winner first; ties go to the earlier.
+
+    Args:
+        archive: the file `archive.json`.
+        config: how many.
+
+    Raises:
+        DataError: there is no archive, or no candidate in it was trained to the end.
+    """
+    entries = [e for e in read_archive(archive)["entries"] if e["outcome"]["gate"] == "ok"]
+    if not entries:
+        raise DataError(
+            f"{archive}: expected at least one candidate that was trained to the end, found none; "
+            "see the failures by gate in artifacts/report/report.html"
+        )
+    best = sorted(entries, key=lambda e: -e["outcome"]["metrics"]["validation_accuracy"])
+    return [Candidate.from_json(e["candidate"]) for e in best[: config.top]]
+
+
+def final_job(candidate: Candidate, seed: int, params: Params, registry: Path, data: Path) -> Job:
+    """Return the training of a finalist with one seed: on train and validation images, evaluated on the test split."""
+    recipe = params.training.recipe
+    return Job(
+        tree=candidate.tree,
+        registry=registry,
+        data=data,
+        recipe=replace(recipe, epochs=params.final.epochs or recipe.epochs),
+        seed=seeds.derive(params.seed, "final", seed),
+        train_on="train+validation",
+        evaluate_on="test",
+        device=params.training.device,
+        keep_weights=True,
+    )
+
+
+def write(
+    out: Path,
+    archive: Path,
+    results: Sequence[tuple[Candidate, Sequence[tuple[int, Outcome, Path]]]],
+    registry: Path,
+    data: Path,
+) -> Json:
+    """Write `final.json`, `metrics.json`, `best.py`, `best.json` and `weights.safetensors`, and return the metrics.
+
+    Args:
+        out: folder to write to.
+        archive: the file `archive.json` that the finalists come from.
+        results: for each finalist, the winner first: seed, outcome and folder of each training.
+        registry: folder of the registry.
+        data: folder of the prepared image set.
+    """
+    entries = {e["candidate"]["id"]: e for e in read_archive(archive)["entries"]}
+    rows = [_row(candidate, entries[candidate.id], trainings) for candidate, trainings in results]
+    winner, trainings = results[0]
+    catalog = Catalog.open(registry)
+    write_atomic(out / FILES["code"], _code(winner, rows[0], catalog, data))
+    write_json(out / FILES["tree"], winner.tree.to_json())
+    kept = next((folder / FILES["weights"] for _, outcome, folder in trainings if outcome.ok), None)
+    if kept is not None:
+        shutil.copyfile(kept, out / FILES["weights"])
+    files = FILES if kept is not None else {k: v for k, v in FILES.items() if k != "weights"}
+    origins = {module: _origin(module, catalog) for module in sorted(set(winner.tree.modules()))}
+    write_json(
+        out / "final.json",
+        {"version": VERSION, "best": winner.id, "finalists": rows, "origins": origins, "files": dict(files)},
+    )
+    metrics = {
+        "test_accuracy_mean": rows[0]["test_accuracy"]["mean"],
+        "test_accuracy_sd": rows[0]["test_accuracy"]["sd"],
+        "parameters": rows[0]["parameters"],
+        "flops": rows[0]["flops"],
+        "seeds": len(trainings),
+    }
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def _row(candidate: Candidate, entry: Json, trainings: Sequence[tuple[int, Outcome, Path]]) -> Json:
+    tested = [o.metrics["test_accuracy"] for _, o, _ in trainings if o.ok]
+    each = [
+        {"seed": seed, "test_accuracy": o.metrics.get("test_accuracy"), "gate": o.gate, "message": o.message}
+        for seed, o, _ in trainings
+    ]
+    return {
+        "id": candidate.id,
+        "name": candidate.name,
+        "round": candidate.round,
+        "parameters": entry["profile"]["parameters"],
+        "flops": entry["profile"]["flops"],
+        "validation_accuracy": entry["outcome"]["metrics"]["validation_accuracy"],
+        "test_accuracy": {
+            "mean": statistics.mean(tested) if tested else None,
+            "sd": statistics.stdev(tested) if len(tested) > 1 else None,
+            "seeds": each,
+        },
+    }
+
+
+def _code(candidate: Candidate, row: Json, catalog: Catalog, data: Path) -> str:
+    meta = load_meta(data)
+    mean = row["test_accuracy"]["mean"]
+    tested = f"test accuracy {mean:.2f}% over {len(row['test_accuracy']['seeds'])} seeds" if mean is not None else ""
+    notes = [f"data: {meta['name']}, {meta['classes']} classes", f"parameters: {row['parameters']:,}", tested]
+    return export(
+        candidate.tree,
+        catalog.bundles,
+        in_shape=(1, *meta["shape"]),
+        title=f"{candidate.name}: found by LLMasTool",
+        notes=[note for note in notes if note],
+    )
+
+
+def _origin(module: str, catalog: Catalog) -> Json:
+    bundle = catalog.bundles.get(module.partition(":")[0])
+    if bundle is None:
+        source = "llmastool" if module.startswith("llmastool.") else "torch"
+        return {"name": module, "source": source, "version": "", "licence": "", "path": "", "lines": None}
+    return {
+        "name": bundle.name,
+        "source": bundle.source.name,
+        "version": bundle.source.version,
+        "licence": bundle.source.licence,
+        "path": bundle.path,
+        "lines": list(bundle.lines),
+    }

@@ -1,0 +1,229 @@
+"""The search, as ask and tell: plan, fill and edit make candidates; their outcomes move the next plans.
+
+All that was decided and seen is in the event log of the run folder, and the state is rebuilt from it: a search that
+was stopped anywhere goes on and ends with the archive that it would have had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmastool import seeds
+from llmastool.archive import Entry, write_archive
+from llmastool.candidate import Candidate
+from llmastool.canonical import Json, append_line, read_lines
+from llmastool.config import require
+from llmastool.filler.choose import make_filler
+from llmastool.outcome import Outcome
+from llmastool.planner.plan import Record
+from llmastool.planner.planner import Planner
+from llmastool.proposals import Pool, questions_for
+from llmastool.start import population
+from llmastool.training.data import load_meta
+from llmastool.training.job import Job
+from llmastool.trees.catalog import Catalog
+from llmastool.trees.gates import Fell, check
+from llmastool.trees.observe import BATCH, Network
+from llmastool.trees.profile import Profile
+from llmastool.trees.tree import Tree
+
+if TYPE_CHECKING:
+    from llmastool.params import Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How long the search is and how wide it looks."""
+
+    rounds: int = 3
+    """Rounds of evolution after the start population, 0 upwards."""
+    per_round: int = 8
+    """Candidates in a round, 1 upwards."""
+    pool: int = 96
+    """Edits that are built and shown to the planner in a round, `per_round` upwards."""
+
+    def __post_init__(self) -> None:
+        require(self.rounds >= 0, "rounds", "0 or more", self.rounds)
+        require(self.per_round >= 1, "per_round", "1 or more", self.per_round)
+        require(self.pool >= self.per_round, "pool", f"at least per_round ({self.per_round})", self.pool)
+
+
+class Search:
+    """One search in one run folder. `ask`, evaluate, `tell`, until `done`."""
+
+    def __init__(self, params: Params, registry: Path, data: Path, run: Path) -> None:
+        self.params, self.registry, self.data, self.run = params, registry, data, run
+        self.catalog = Catalog.open(registry)
+        self.meta = load_meta(data)
+        self.in_shape = (BATCH, *self.meta["shape"])
+        self.planner = Planner(params.planner, params.seed)
+        self.filler = make_filler(params.filler, run / "fills.jsonl")
+        self._networks: dict[str, Network | Fell] = {}
+        self._rounds: list[Json] = []
+        self._outcomes: dict[str, Outcome] = {}
+        for event in read_lines(self._log):
+            self._apply(event)
+
+    @staticmethod
+    def open(params: Params, registry: Path, data: Path, run: Path) -> Search:
+        """Return the search of a run folder, new or as far as it came.
+
+        Args:
+            params: all parameters.
+            registry: folder of the registry.
+            data: folder of the prepared image set.
+            run: the run folder.
+
+        Raises:
+            RegistryError: the registry is missing or empty.
+            DataError: the image set was not prepared.
+        """
+        return Search(params, registry, data, run)
+
+    @property
+    def done(self) -> bool:
+        """Whether all rounds are evaluated."""
+        return self.round > self.params.search.rounds
+
+    @property
+    def round(self) -> int:
+        """The round that is under way; 0 is the start population."""
+        return len(self._rounds) - 1 if self._rounds and self._waiting() else len(self._rounds)
+
+    def ask(self) -> list[Candidate]:
+        """Return the candidates of the round under way that are still to be evaluated, proposing them if need be.
+
+        Candidates that fall at a gate before training have their outcome already and are not among them.
+        """
+        if not self.done and self.round == len(self._rounds):
+            self._write({"event": "asked", **(self._evolve() if self._rounds else self._start())})
+        return self._waiting()
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in what became of candidates. What is known already is not taken twice."""
+        for outcome in outcomes:
+            if outcome.candidate not in self._outcomes:
+                self._write({"event": "told", "outcome": outcome.to_json()})
+
+    def job(self, candidate: Candidate) -> Job:
+        """Return the training that evaluates a candidate. It sees train and validation data only."""
+        config = self.params.training
+        job_seed = seeds.derive(self.params.seed, "training")
+        return Job(
+            tree=candidate.tree,
+            registry=self.registry,
+            data=self.data,
+            recipe=config.recipe,
+            seed=job_seed,
+            device=config.device,
+        )
+
+    def trial_folder(self, candidate: Candidate) -> Path:
+        """Return the folder of a candidate's training; its name says which candidate and which job."""
+        return self.run / "trials" / f"{candidate.name}-{self.job(candidate).key[:8]}"
+
+    def entries(self) -> list[Entry]:
+        """Return all evaluated candidates, in the order in which they were proposed."""
+        return [
+            Entry(c, self._profile(c.tree), self._outcomes[c.id]) for c in self._candidates() if c.id in self._outcomes
+        ]
+
+    def write(self, out: Path) -> None:
+        """Write `archive.json`, `metrics.json` and `candidates.csv` into a folder."""
+        reports = [{"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._rounds) if i]
+        write_archive(out, self.entries(), self.params.seed, self.meta, reports)
+
+    # -- what happens in a round ---------------------------------------------------------------------------------
+
+    def _start(self) -> Json:
+        named = population(self.params.start, self.catalog, self.in_shape, self.meta["classes"])
+        made = [
+            Candidate(tree=tree, round=0, index=i, parent=None, change=name, plan=None, fill=None)
+            for i, (name, tree) in enumerate(named)
+        ]
+        return {"candidates": [c.to_json() for c in made], "fallen": [o.to_json() for o in self._fallen(made)]}
+
+    def _evolve(self) -> Json:
+        """Plan a round, have it filled, and return it as an event."""
+        number, config = self.round, self.params.search
+        records = self._records()
+        trees = {c.id: c.tree for c in self._candidates()}
+        parents = [self._network(trees[tree]) for tree in self.planner.elites(records)]
+        pool = Pool(
+            [p for p in parents if isinstance(p, Network)],
+            classes=self.meta["classes"],
+            budget=self.params.budget,
+            seen=set(trees),
+            rng=seeds.generator(self.params.seed, "pool", number),
+        )
+        options = pool.options(config.pool)
+        plans, report = self.planner.plan(records, options, config.per_round, round=number)
+        asked = questions_for(plans, pool, self.params.seed, number)
+        fills = self.filler.fill([a.question for a in asked])
+        made = [a.candidate(fill, number, index) for index, (a, fill) in enumerate(zip(asked, fills, strict=True))]
+        return {
+            "candidates": [c.to_json() for c in made],
+            "fallen": [],
+            "report": report.to_json(),
+            "pool": pool.counts,
+        }
+
+    def _fallen(self, made: Sequence[Candidate]) -> Iterator[Outcome]:
+        for candidate in made:
+            network = self._network(candidate.tree)
+            if isinstance(network, Fell):
+                yield Outcome(candidate=candidate.id, gate=network.gate, message=str(network))
+
+    # -- the state, rebuilt from events --------------------------------------------------------------------------
+
+    @cached_property
+    def _log(self) -> Path:
+        return self.run / "events.jsonl"
+
+    def _write(self, event: Json) -> None:
+        append_line(self._log, event)
+        self._apply(event)
+
+    def _apply(self, event: Json) -> None:
+        if event["event"] == "asked":
+            self._rounds.append(event)
+        outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
+        self._outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
+
+    def _candidates(self) -> list[Candidate]:
+        return [Candidate.from_json(c) for event in self._rounds for c in event["candidates"]]
+
+    def _waiting(self) -> list[Candidate]:
+        last = self._rounds[-1]["candidates"] if self._rounds else []
+        return [Candidate.from_json(c) for c in last if c["id"] not in self._outcomes]
+
+    def _records(self) -> list[Record]:
+        return [
+            Record(
+                tree=e.candidate.id,
+                profile=e.profile,
+                accuracy=e.outcome.metrics.get("validation_accuracy") if e.outcome.ok else None,
+                plan=e.candidate.plan,
+            )
+            for e in self.entries()
+        ]
+
+    def _profile(self, tree: Tree) -> Profile | None:
+        network = self._network(tree)
+        return network.profile if isinstance(network, Network) else None
+
+    def _network(self, tree: Tree) -> Network | Fell:
+        """Return a tree observed, or the gate at which it fell; remembered."""
+        if tree.id not in self._networks:
+            try:
+                found: Network | Fell = check(
+                    tree, self.catalog, self.in_shape, self.meta["classes"], self.params.budget
+                )
+            except Fell as fell:
+                found = fell
+            self._networks[tree.id] = found
+        return self._networks[tree.id]

@@ -1,0 +1,112 @@
+"""The gates that a tree passes before it is trained, from cheap to dear: build, shape, budget, one real pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from llmastool.config import require
+from llmastool.errors import LLMasToolError, TreeError
+from llmastool.outcome import Gate
+from llmastool.trees.catalog import Catalog
+from llmastool.trees.observe import Network
+from llmastool.trees.profile import Profile, Shape
+from llmastool.trees.tree import Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How large a network may be."""
+
+    parameters: int = 2_000_000
+    """Most parameters."""
+    flops: int = 100_000_000
+    """Most multiply-adds for one image."""
+
+    def __post_init__(self) -> None:
+        require(self.parameters > 0, "parameters", "more than 0", self.parameters)
+        require(self.flops > 0, "flops", "more than 0", self.flops)
+
+
+class Fell(LLMasToolError):  # noqa: N818 - a result, not a fault of the program
+    """A tree fell at a gate."""
+
+    def __init__(self, gate: Gate, message: str) -> None:
+        super().__init__(message)
+        self.gate = gate
+
+
+def check(tree: Tree, catalog: Catalog, in_shape: Shape, classes: int, budget: Budget) -> Network:
+    """Pass a tree through the gates that cost no computation, and return it observed.
+
+    Args:
+        tree: the network.
+        catalog: where its modules come from.
+        in_shape: `(batch, channels, height, width)` of its input.
+        classes: number of classes that it must tell apart.
+        budget: how large it may be.
+
+    Raises:
+        Fell: it cannot be built (`build`), fails on the input or gives the wrong output (`shape`), or is too large
+            (`budget`).
+    """
+    try:
+        network = Network(tree, catalog, in_shape)
+    except TreeError as error:
+        raise Fell("shape" if "forward fails" in str(error) else "build", str(error)) from None
+    check_profile(network.profile, classes, budget)
+    return network
+
+
+def check_profile(profile: Profile, classes: int, budget: Budget) -> None:
+    """Check a network's output and size.
+
+    Raises:
+        Fell: at `shape` or `budget`.
+    """
+    expected = (profile.in_shape[0], classes)
+    if profile.out_shape != expected:
+        raise Fell("shape", f"expected an output of shape {expected}, got {profile.out_shape}")
+    for name, limit in (("parameters", budget.parameters), ("flops", budget.flops)):
+        value = getattr(profile, name)
+        if value > limit:
+            raise Fell("budget", f"expected at most {limit:,} {name}, got {value:,}")
+    if profile.parameters == 0:
+        raise Fell("budget", "the network has no parameters to train")
+
+
+def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
+    """Run one forward and backward on real images, as in training, and leave no trace in the network.
+
+    Args:
+        net: the network, on the device of `images`.
+        images: `(batch, channels, height, width)`, 2 images or more.
+        classes: number of classes.
+
+    Raises:
+        Fell: the output has the wrong shape (`shape`); it or a gradient is not finite, or none of the parameters
+            got a gradient (`numerics`).
+    """
+    kept = {name: b.clone() for name, b in net.named_buffers() if not nn.parameter.is_lazy(b)}
+    out = net.train()(images)
+    expected = (len(images), classes)
+    if not isinstance(out, torch.Tensor) or tuple(out.shape) != expected:
+        got = f"a tensor {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
+        raise Fell("shape", f"expected logits of shape {expected}, got {got}")
+    loss = nn.functional.cross_entropy(out, torch.arange(len(images), device=images.device) % classes)
+    if not math.isfinite(loss.item()):
+        raise Fell("numerics", f"the loss of the first pass is {loss.item()}")
+    loss.backward()
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    if not gradients:
+        raise Fell("numerics", "no parameter got a gradient")
+    if not all(torch.isfinite(g).all() for g in gradients):
+        raise Fell("numerics", "a gradient of the first pass is not finite")
+    net.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for name, buffer in net.named_buffers():
+            if name in kept and kept[name].shape == buffer.shape:
+                buffer.copy_(kept[name])
