@@ -87,8 +87,8 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
         classes: number of classes.
 
     Raises:
-        Fell: the output has the wrong shape (`shape`); it or a gradient is not finite, or none of the parameters
-            got a gradient (`numerics`).
+        Fell: the output has the wrong shape (`shape`); it or a gradient is not finite, or a parameter is
+            never used (`numerics`).
     """
     kept = {name: b.clone() for name, b in net.named_buffers() if not nn.parameter.is_lazy(b)}
     out = net.train()(images)
@@ -100,10 +100,10 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
     if not math.isfinite(loss.item()):
         raise Fell("numerics", f"the loss of the first pass is {loss.item()}")
     loss.backward()
-    gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    if not gradients:
-        raise Fell("numerics", "no parameter got a gradient")
-    if not all(torch.isfinite(g).all() for g in gradients):
+    dead = [name for name, p in net.named_parameters() if p.requires_grad and p.grad is None]
+    if dead:
+        raise Fell("numerics", f"{len(dead)} parameters are never used, the first is {dead[0]}")
+    if not all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None):
         raise Fell("numerics", "a gradient of the first pass is not finite")
     net.zero_grad(set_to_none=True)
     with torch.no_grad():

@@ -1,0 +1,167 @@
+"""One training as a job: a value that says what to train on what, and a sandboxed process that does it once.
+
+The folder of a job holds:
+
+    job.json             what is to be done; another job is refused here
+    data/                the splits that this job may see, and no others
+    work/                the only place that the process can write to: checkpoint, result
+    log.txt              what the process printed
+    outcome.json         how it ended; once it is there, nothing is trained again
+    weights.safetensors  where the job keeps its weights
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llmastool.canonical import Json, digest, read_json, write_json
+from llmastool.config import from_mapping, require
+from llmastool.errors import LLMasToolError, RegistryError
+from llmastool.outcome import Outcome
+from llmastool.training import process
+from llmastool.training.data import META, Split, load_meta
+from llmastool.training.recipe import Recipe, TrainingConfig, require_device
+from llmastool.trees.tree import Tree
+
+CODE_VERSION = 1
+"""Raised by whoever changes what training computes: results of another version are not taken for this one's."""
+
+
+class JobError(LLMasToolError):
+    """A job's folder holds another job, or a job contradicts itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to train, on what and how. Jobs of one key have one result, so each is done once."""
+
+    tree: Tree
+    """The network."""
+    registry: Path | None
+    """The registry of its mined modules; None where it has none."""
+    data: Path
+    """Folder that `llmastool.training.data.prepare` wrote."""
+    recipe: Recipe
+    """How to train."""
+    seed: int
+    """Seed of weights, order, augmentation and dropout."""
+    train_on: Literal["train", "train+validation"] = "train"
+    """Images to learn from."""
+    evaluate_on: Literal["validation", "test"] = "validation"
+    """Images to evaluate on at the end. A job that evaluates on `validation` cannot see the test split."""
+    device: str = "auto"
+    """As in `TrainingConfig`. Not part of the key."""
+    threads: int = 1
+    """CPU threads, 1 upwards. Not part of the key."""
+    keep_weights: bool = False
+    """Whether the trained weights stay in the folder. Not part of the key."""
+
+    def __post_init__(self) -> None:
+        require(self.threads >= 1, "threads", "1 or more", self.threads)
+        require(self.train_on in ("train", "train+validation"), "train_on", "train or train+validation", self.train_on)
+        require(self.evaluate_on in ("validation", "test"), "evaluate_on", "validation or test", self.evaluate_on)
+        require_device(self.device)
+        if self.train_on == "train+validation" and self.evaluate_on == "validation":
+            raise JobError("train_on: a job that learns from the validation split cannot evaluate on it; use test")
+
+    @property
+    def key(self) -> str:
+        """Hash of all that the result depends on, 64 hexadecimal digits; the data's content is part of it.
+
+        Raises:
+            DataError: the data was not prepared.
+        """
+        data = load_meta(self.data)["digest"]
+        what = [self.tree.id, data, self.recipe.to_json(), self.seed, self.train_on, self.evaluate_on]
+        return digest([CODE_VERSION, *what])
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that this job may see."""
+        return ("train", "validation", "test") if self.evaluate_on == "test" else ("train", "validation")
+
+    def to_json(self) -> Json:
+        """Return a JSON value that `from_json` reads back."""
+        return {
+            "tree": self.tree.to_json(),
+            "registry": None if self.registry is None else str(self.registry),
+            "data": str(self.data),
+            "recipe": self.recipe.to_json(),
+            **{k: getattr(self, k) for k in ("seed", "train_on", "evaluate_on", "device", "threads", "keep_weights")},
+        }
+
+    @staticmethod
+    def from_json(value: Json) -> Job:
+        """Read what `to_json` wrote."""
+        fields = {
+            **value,
+            "tree": Tree.from_json(value["tree"]),
+            "registry": None if value["registry"] is None else Path(value["registry"]),
+            "data": Path(value["data"]),
+            "recipe": from_mapping(Recipe, value["recipe"], "recipe"),
+        }
+        return Job(**fields)
+
+
+def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
+    """Do the job in a sandboxed process of its own and return how it ended; done before, return what came of it.
+
+    A start that was cut short goes on from its last whole epoch. Whatever the network does, an outcome is the result.
+
+    Args:
+        job: what to do.
+        folder: the job's own folder; made where it is missing.
+        config: limits of time and memory; the recipe is the job's own.
+
+    Raises:
+        JobError: the folder holds another job.
+        DataError: the data was not prepared.
+        RegistryError: the registry is missing.
+        TrainingUnavailable: training could not be done here at all, which says nothing about the network, e.g. the
+            disk is full or a file of the data is broken. Nothing is recorded, and the same call goes on later.
+        SandboxError: the sandbox cannot be set up.
+    """
+    folder = folder.resolve()
+    _claim(job, folder)
+    done = folder / "outcome.json"
+    if done.exists():
+        return Outcome.from_json(read_json(done))
+    if job.registry is not None and not job.registry.exists():
+        raise RegistryError(f"{job.registry}: no such registry; make it first (`dvc repro registry`)")
+    _lay_out(job, folder)
+    outcome = process.run(job, folder, config)
+    weights = folder / "work" / process.WEIGHTS
+    if job.keep_weights and outcome.ok:
+        weights.replace(folder / process.WEIGHTS)
+    write_json(done, outcome.to_json())
+    for name in ("work", "data"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return outcome
+
+
+def _claim(job: Job, folder: Path) -> None:
+    path, key = folder / "job.json", job.key
+    if path.exists() and (found := read_json(path)["key"]) != key:
+        raise JobError(
+            f"{folder}: holds job {found[:12]}, not {key[:12]}; a changed tree, dataset, recipe, seed or version of "
+            "the code needs a folder of its own: remove this one or take another"
+        )
+    absolute = {"data": str(folder / "data"), "registry": str(job.registry.resolve()) if job.registry else None}
+    write_json(path, {"key": key, "job": {**job.to_json(), **absolute}})
+
+
+def _lay_out(job: Job, folder: Path) -> None:
+    """Put the job's splits into its folder. They are hard links, which the sandbox shows read-only, or else copies."""
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    for name in ("data", "work"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name in (*(f"{split}.npz" for split in job.splits), META):
+        source, target = (job.data / name).resolve(), folder / "data" / name
+        try:
+            os.link(source, target)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, target)
