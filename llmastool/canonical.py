@@ -70,9 +70,14 @@ def read_json(path: Path) -> Json:
 
 
 def append_line(path: Path, value: Json) -> None:
-    """Append one JSON value as a line, and wait until it is on disk."""
+    """Append one JSON value as a line, and wait until it is on disk. What a crash left of a torn line is cut off."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with path.open("a+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        if end and file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
         file.write(dumps(value).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -172,8 +172,8 @@ class SourceIndex:
         """Return whether a file binds `name` to something other than its own submodule of that name."""
         own = f"{file.name}.{name}"
         for statement in file.binders.get(name, []):
-            imported = [i for i in statement.imports if i.bound == name and i.name is not None]
-            if own not in self.files or not all(f"{file.absolute(i)}.{i.name}" == own for i in imported) or not imported:
+            imported = {f"{file.absolute(i)}.{i.name}" for i in statement.imports if i.bound == name and i.name}
+            if own not in self.files or imported != {own}:
                 return True
         return name not in file.binders and bool(self.star_origin(file, name))
 

@@ -46,7 +46,9 @@ class Resolver:
         bundle_id, _, inner = ref.partition(":")
         if bundle_id in self.bundles:
             bundle = self.bundles[bundle_id]
-            return _lookup(bundle, inner) if inner else load_bundle(bundle)
+            if inner:
+                return _lookup(bundle, inner)
+            return _twin(bundle, home) or load_bundle(bundle)
         if any(ref == root or ref.startswith(f"{root}.") for root in _OPEN_ROOTS):
             return _open_lookup(ref)
         if home is not None and any(ref.startswith(f"{f.name}.") for f in home.files):
@@ -121,6 +123,16 @@ class Resolver:
             if ref is not None:
                 return {"$ref": ref}
         raise TypeError(f"{type(value).__name__} cannot be written as an argument")
+
+
+def _twin(bundle: Bundle, home: Bundle | None) -> Any:
+    """Return the class of a bundle as `home` knows it, if it does: its code may ask whether an object is of it."""
+    if home is None or home.source != bundle.source or all(f.name != bundle.module for f in home.files):
+        return None
+    try:
+        return load_package(home).lookup(bundle.module, bundle.qualname)
+    except AttributeError:
+        return None
 
 
 def _lookup(bundle: Bundle, dotted: str) -> Any:

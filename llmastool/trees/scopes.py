@@ -114,7 +114,7 @@ class _Visitor(ast.NodeVisitor):
             if alias.name != "*":
                 self._use(bound_name(alias, node), alias, True)
 
-    visit_ImportFrom = visit_Import
+    visit_ImportFrom = visit_Import  # noqa: N815
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         self._visit_all([node.type])
@@ -127,7 +127,7 @@ class _Visitor(ast.NodeVisitor):
             self._use(node.name, node, True)
         self.generic_visit(node)
 
-    visit_MatchStar = visit_MatchAs
+    visit_MatchStar = visit_MatchAs  # noqa: N815
 
     def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
         if node.rest is not None:
@@ -139,7 +139,7 @@ class _Visitor(ast.NodeVisitor):
         self._function(node, [node.returns], node.body)
         self._use(node.name, node, True)
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self._function(node, [], [node.body])
@@ -182,7 +182,7 @@ class _Visitor(ast.NodeVisitor):
         rest = [part for g in others for part in (g.iter, *g.ifs)]
         self._within(scope, [*(g.target for g in node.generators), *first.ifs, *rest, *results])
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
 
 
 def _targets(node: ast.AST) -> Iterator[str]:

@@ -7,7 +7,7 @@ import io
 import tokenize
 from collections.abc import Iterable, Mapping
 
-from llmastool.trees.scopes import Use, bound_name, module_uses
+from llmastool.trees.scopes import Use, module_uses
 
 Edit = tuple[int, int, str]
 """First and end byte of a span, and the text to put there."""
@@ -34,6 +34,11 @@ class Text:
         """Return the first and the end byte of a node."""
         assert node.end_lineno is not None and node.end_col_offset is not None
         return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
+
+    def indent(self, node: ast.stmt) -> int | None:
+        """Return how many spaces stand before a statement; None where it does not stand at the start of its line."""
+        before = self.content[self._starts[node.lineno - 1] : self.span(node)[0]]
+        return None if before.strip(b" ") else len(before)
 
     def edited(self, edits: Iterable[Edit]) -> str:
         """Return the text with spans replaced; they must not overlap."""
@@ -121,6 +126,3 @@ def indented(text: str, by: int) -> str:
     return "\n".join(
         " " * by + line if line.strip() and number not in inner else line for number, line in enumerate(lines, start=1)
     )
-
-
-__all__ = ["Edit", "NotEditableError", "Text", "bound_name", "indented", "rename"]

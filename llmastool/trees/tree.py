@@ -151,7 +151,6 @@ class Tree:
         for slot, child in self.children:
             yield from child.walk(f"{prefix}.{slot}" if prefix else slot)
 
-
     def modules(self) -> Iterator[str]:
         """Yield the ids of all modules that the tree names, those in arguments included, with repeats."""
         for _, node in self.walk():

@@ -27,7 +27,10 @@ def test_what_runs_is_registered_and_what_fell_says_where_and_why(registry_folde
     stages = {row["name"].removeprefix("tiny.nets."): (row["stage"], row["message"]) for row in table.to_dicts()}
     assert {n for n, (stage, _) in stages.items() if stage == "ok"} == {"Gate", "Block", "Mixer", "Net"}
     assert stages["Two"][0] == "forward" and "missing 1 required positional argument" in stages["Two"][1]
-    assert stages["Pair"] == ("forward", "NotOneTensor: forward returned a tuple of 2, expected one floating-point tensor")
+    assert stages["Pair"] == (
+        "forward",
+        "NotOneTensor: forward returned a tuple of 2, expected one floating-point tensor",
+    )
     assert stages["Unbuildable"][0] == "build" and "config" in stages["Unbuildable"][1]
     assert stages["Missing"][0] == "build" and "package_that_is_not_there" in stages["Missing"][1]
 
@@ -139,7 +142,7 @@ def test_a_second_run_probes_nothing_and_gives_the_same_files(registry_folder: P
 
 
 def test_a_missing_or_empty_registry_says_what_to_do(registry_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="expected a registry.*dvc repro registry"):
+    with pytest.raises(RegistryError, match=r"expected a registry.*dvc repro registry"):
         Registry.open(tmp_path)
     table = pl.read_parquet(registry_folder / "registry.parquet").filter(pl.col("stage") != "ok")
     table.write_parquet(tmp_path / "registry.parquet")

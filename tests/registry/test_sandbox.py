@@ -17,7 +17,7 @@ from llmastool.mining.sources import SourceSpec
 from llmastool.registry.pool import ProbeConfig, run_probes
 from llmastool.registry.probe import Probe
 
-HOSTILE = '''
+HOSTILE = """
 import os, socket, subprocess, sys, time
 from torch import nn
 
@@ -86,7 +86,7 @@ class Poisons(nn.Module):
     def forward(self, x):
         nn.Linear.forward = None
         return x * 2
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,35 @@
+"""Which filler a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llmastool.errors import ConfigError
+from llmastool.filler.config import FillerConfig
+from llmastool.filler.ledger import Ledger
+from llmastool.filler.question import Filler
+from llmastool.filler.rules import RulesFiller
+
+
+def make_filler(config: FillerConfig, ledger_path: Path) -> Filler:
+    """Return the filler of a configuration, with its ledger opened.
+
+    Whichever it is, a question that the ledger knows is answered from there, so that a search replays bit for bit.
+
+    Raises:
+        ConfigError: an LLM is asked for, but neither a key nor a base URL is set.
+        LedgerError: the ledger cannot be read.
+    """
+    set_up = bool(config.base_url or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
+    if config.kind == "openai" and not set_up:
+        raise ConfigError(
+            "filler.kind: expected a key or an endpoint for 'openai', got neither; set OPENAI_API_KEY, OPENAI_BASE_URL "
+            "or filler.base_url, or set filler.kind to 'rules'"
+        )
+    ledger = Ledger(ledger_path)
+    if config.kind == "rules" or not set_up:
+        return RulesFiller(ledger)
+    from llmastool.filler.llm import OpenAIFiller  # the client takes 0.7 s to import
+
+    return OpenAIFiller(config, ledger)

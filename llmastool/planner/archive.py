@@ -1,0 +1,59 @@
+"""The archive: evaluated trees by cell of size, depth and dominant family, so that elites are good and unlike."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from llmastool.planner.features import UNKNOWN, leaf_most
+from llmastool.planner.plan import Record
+from llmastool.trees.profile import Profile
+
+Cell: TypeAlias = tuple[int, int, str]
+"""Bin of size (a factor of about 3.2 in parameters), bin of depth (a factor of 2), dominant family."""
+
+TOP = 2
+"""So many of the best trees are elites whatever their cells."""
+
+
+def cell(profile: Profile) -> Cell:
+    """Return the cell of a network."""
+    size = math.floor(2 * math.log10(1 + profile.parameters))
+    return size, math.floor(math.log2(1 + profile.depth)), dominant_family(profile)
+
+
+def dominant_family(profile: Profile) -> str:
+    """Return the family whose leaf-most modules do most multiply-adds; ties go to the name that sorts first."""
+    work: Counter[str] = Counter()
+    for slot in leaf_most(profile.slots):
+        work[slot.family] += slot.flops
+    return min(work, key=lambda family: (-work[family], family)) if work else UNKNOWN
+
+
+def elites(records: Sequence[Record], n: int) -> list[str]:
+    """Return the ids of up to `n` trees worth editing, in order of rank.
+
+    The `TOP` best by accuracy come first, then the best of every other cell, then the rest by accuracy. A tree that was
+    evaluated more than once counts with its last accuracy. Ties go to the earlier record.
+    """
+    last = {r.tree: r for r in records if r.profile is not None and is_usable(r.accuracy)}
+    ranked = sorted(last.values(), key=lambda record: -(record.accuracy or 0.0))
+    chosen = ranked[:TOP]
+    taken = {cell(r.profile) for r in chosen if r.profile is not None}
+    rest = []
+    for record in ranked[TOP:]:
+        assert record.profile is not None
+        place = cell(record.profile)
+        if place in taken:
+            rest.append(record)
+        else:
+            taken.add(place)
+            chosen.append(record)
+    return [record.tree for record in (*chosen, *rest)][:n]
+
+
+def is_usable(accuracy: float | None) -> bool:
+    """Whether an accuracy, in percent, is a number from 0 to 100."""
+    return accuracy is not None and 0.0 <= accuracy <= 100.0

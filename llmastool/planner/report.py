@@ -1,0 +1,65 @@
+"""What a round of planning rested on, and how the posterior's earlier predictions fared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from llmastool.canonical import Json
+from llmastool.planner.archive import is_usable
+from llmastool.planner.plan import Record
+
+IMPROVEMENT = "expected improvement"
+"""Reason of a plan that the posterior chose."""
+
+QUOTA = "diversity quota"
+"""Reason of a plan that gives a family a fair trial."""
+
+NO_POSTERIOR = "no posterior yet"
+"""Reason of a plan made before there were enough observations; its numbers predict nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a round of planning rested on."""
+
+    round: int
+    options: int
+    """Distinct options that there were to choose from."""
+    observations: int
+    """Evaluated trees with a usable accuracy."""
+    rules: Mapping[str, int]
+    """Plans by the rule that chose them."""
+    families: Mapping[str, int]
+    """Trials by family so far, this round's plans included."""
+    posterior: Mapping[str, Json] | None
+    """`Diagnostics.to_json()`; None where no posterior was used. Its `seconds` differ from run to run."""
+    calibration: Mapping[str, float] | None
+    """How the posterior's earlier plans fared (`calibration`); None when none can be judged."""
+
+    def to_json(self) -> Json:
+        """Return a JSON value."""
+        return asdict(self)
+
+
+def calibration(records: Sequence[Record]) -> dict[str, float] | None:
+    """Judge the gains that the posterior predicted against those that came, over all records.
+
+    Returns:
+        `plans` judged (child and parent trained), `inside` (share within the central 90 % of a normal prediction) and
+        `error` (mean absolute error in percentage points); None when there is none to judge.
+    """
+    accuracy = {r.tree: r.accuracy for r in records if r.accuracy is not None and is_usable(r.accuracy)}
+    judged = []
+    for record in records:
+        plan = record.plan
+        if plan is None or plan["reason"] == NO_POSTERIOR or not accuracy.keys() >= {record.tree, plan["parent"]}:
+            continue
+        error = accuracy[record.tree] - accuracy[plan["parent"]] - plan["expected_gain"]
+        judged.append((abs(error), abs(error) <= 1.645 * plan["spread"]))
+    if not judged:
+        return None
+    errors, inside = np.array([e for e, _ in judged]), np.array([i for _, i in judged])
+    return {"plans": float(len(judged)), "inside": float(inside.mean()), "error": float(errors.mean())}

@@ -1,0 +1,187 @@
+"""The tables of the page: gates and failures, the registry's funnel, what the planner and the filler did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from llmastool.outcome import GATES
+from llmastool.report.inputs import Archive, Row
+
+FUNNEL = ("found", "sliced", "loaded", "built", "forward", "backward", "contract")
+"""The stages that a mined class passes, in order."""
+
+
+@dataclass(frozen=True)
+class GateCount:
+    """One gate: how many candidates came to it and how many fell."""
+
+    gate: str
+    reached: int
+    fell: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Candidates that fell at one gate with one message."""
+
+    gate: str
+    message: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class FunnelRow:
+    """One source, or all: how many classes were left after each stage."""
+
+    name: str
+    detail: str
+    """Kind, version and licence of the source, for a reader."""
+    counts: tuple[int, ...]
+    """One for each stage of `FUNNEL`."""
+
+
+@dataclass(frozen=True)
+class PlanGroup:
+    """Plans that have something in common."""
+
+    name: str
+    plans: int
+    trained: int
+    improved: int
+    """How many were better than their parents."""
+    expected: float | None
+    """Mean predicted gain of the plans that the posterior scored, in points; None when there is none."""
+    came: float | None
+    """Mean gain that came, in points; None when none was trained."""
+    best: float | None
+    """Largest gain that came, in points."""
+
+
+@dataclass(frozen=True)
+class FillerUse:
+    """What one filler did."""
+
+    name: str
+    answers: int
+    fallbacks: int
+    """How many of these answers stood in for another filler's."""
+    tokens: int
+    """Prompt and completion tokens."""
+    seconds: float
+    """Time waited for answers."""
+
+
+def gates(rows: Sequence[Row]) -> list[GateCount]:
+    """Return the gates in their order, from the cheapest, with how many candidates reached and failed each."""
+    fell = Counter(row.outcome.gate for row in rows)
+    left, counts = len(rows), []
+    for gate in GATES:
+        if gate != "ok":
+            counts.append(GateCount(gate, left, fell[gate]))
+            left -= fell[gate]
+    return counts
+
+
+def failures(rows: Sequence[Row]) -> list[Failure]:
+    """Return the failures grouped by gate and message, the most frequent first."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if not row.outcome.ok:
+            groups.setdefault((row.outcome.gate, row.outcome.message), []).append(row)
+    found = [Failure(gate, message, tuple(members)) for (gate, message), members in groups.items()]
+    return sorted(found, key=lambda f: (-len(f.rows), f.gate, f.message))
+
+
+def funnel(summary: Mapping[str, Any]) -> list[FunnelRow]:
+    """Return the registry's funnel for every source, and for all together where there are several."""
+    rows = []
+    for source in summary["sources"]:
+        detail = " · ".join(str(source[key]) for key in ("kind", "version", "licence") if source.get(key))
+        rows.append(FunnelRow(source["name"], detail, tuple(source[stage] for stage in FUNNEL)))
+    if len(rows) > 1:
+        totals = tuple(sum(column) for column in zip(*(row.counts for row in rows), strict=True))
+        rows.append(FunnelRow("all sources", "", totals))
+    return rows
+
+
+def plan_groups(archive: Archive, key: str, unscored: str) -> list[PlanGroup]:
+    """Return plans grouped by a field of `Plan`, the largest group first.
+
+    Args:
+        archive: the search.
+        key: field of the plan, e.g. `family`.
+        unscored: reason of the plans whose predicted gain comes from no model and is left out.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in archive.rows:
+        if row.candidate.plan is not None:
+            groups.setdefault(str(row.candidate.plan[key]), []).append(row)
+    found = []
+    for name, rows in groups.items():
+        gains = [gain for row in rows if (gain := archive.gain(row)) is not None]
+        plans = [row.candidate.plan or {} for row in rows]
+        expected = [plan["expected_gain"] for plan in plans if plan["reason"] != unscored]
+        found.append(
+            PlanGroup(
+                name=name,
+                plans=len(rows),
+                trained=sum(row.outcome.ok for row in rows),
+                improved=sum(gain > 0 for gain in gains),
+                expected=_mean(expected),
+                came=_mean(gains),
+                best=max(gains, default=None),
+            )
+        )
+    return sorted(found, key=lambda g: (-g.plans, g.name))
+
+
+def fillers(rows: Sequence[Row]) -> list[FillerUse]:
+    """Return who answered the open questions, and what that cost."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for fill in _fills(rows):
+        groups.setdefault(fill["filler"], []).append(fill)
+    return [
+        FillerUse(
+            name=name,
+            answers=len(fills),
+            fallbacks=sum(bool(fill.get("fallback")) for fill in fills),
+            tokens=sum(fill.get("prompt_tokens", 0) + fill.get("completion_tokens", 0) for fill in fills),
+            seconds=sum(fill.get("seconds", 0.0) for fill in fills),
+        )
+        for name, fills in sorted(groups.items())
+    ]
+
+
+def fallbacks(rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """Return why a filler could not answer and `rules` did, the most frequent reason first."""
+    counts = Counter(fill["fallback"] for fill in _fills(rows) if fill.get("fallback"))
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def flat(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the plain values of a nested mapping by dotted name; lists are left out."""
+    values: dict[str, Any] = {}
+    for key, value in report.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            values.update(flat(value, f"{name}."))
+        elif not isinstance(value, list):
+            values[name] = value
+    return values
+
+
+def columns(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of all values of several reports, in the order in which they first occur."""
+    return list(dict.fromkeys(name for report in reports for name in flat(report)))
+
+
+def _fills(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
+    return [row.candidate.fill for row in rows if row.candidate.fill is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None

@@ -1,0 +1,70 @@
+"""Text and numbers for readers. Much of the text is other people's: names, messages and docstrings of mined code."""
+
+from __future__ import annotations
+
+import re
+
+UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""Control characters, halves of surrogate pairs, and the marks that reverse the direction of the text around them."""
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""What programs write to colour a terminal."""
+
+MINUS, DASH, NARROW_SPACE = "\u2212", "\u2013", "\u202f"
+
+
+def clean(text: str, limit: int = 2000) -> str:
+    """Return `text` fit for a page: nothing that is invisible or misleading, and at most `limit` characters.
+
+    This is not escaping: that is done where text enters the page.
+    """
+    shown = UNSAFE.sub("\ufffd", COLOUR.sub("", text))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def si(value: float | None) -> str:
+    """Write a count with three digits and a unit prefix, e.g. `84.6 k`; a dash when there is none."""
+    if value is None:
+        return DASH
+    for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor * 0.9995:
+            scaled = value / factor
+            digits = 0 if abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
+            return f"{scaled:.{digits}f}{NARROW_SPACE}{unit}"
+    return f"{value:.0f}"
+
+
+def tick(value: float) -> str:
+    """Write a round value for an axis, e.g. `20 k` or `−0.5`."""
+    if abs(value) < 1000:
+        return f"{value:g}".replace("-", MINUS)
+    number, space, unit = si(value).partition(NARROW_SPACE)
+    return f"{float(number):g}{space}{unit}"
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """Write a number with so many decimals; a dash when there is none."""
+    return DASH if value is None else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """Write a number that is in percent already, e.g. `97.21 %`."""
+    return DASH if value is None else f"{fixed(value, digits)}{NARROW_SPACE}%"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Write a difference with its sign, e.g. `+0.42`."""
+    if value is None:
+        return DASH
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", MINUS)
+
+
+def plural(count: int, word: str) -> str:
+    """Write a count with its noun, e.g. `1 candidate`, `2 candidates`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def short_module(module: str) -> str:
+    """Return the last name of a module's id, e.g. `BasicBlock` of `torchvision.models.resnet.BasicBlock@3f2a`."""
+    return module.partition("@")[0].rpartition(".")[2] or module

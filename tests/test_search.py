@@ -1,0 +1,141 @@
+"""The whole search on a small registry and real digits: ask, tell, stop, go on, and end alike."""
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmastool.archive import fingerprint, read_archive
+from llmastool.canonical import read_json, read_lines
+from llmastool.errors import ConfigError, DataError
+from llmastool.outcome import Outcome
+from llmastool.params import Params
+from llmastool.search import Search
+from llmastool.training import job as training
+from llmastool.training.data import prepare
+
+PARAMS = """
+data: {path: assets/digits, limit: 300}
+mining: {sources: [{kind: path, path: /nowhere}]}
+start:
+  skeletons: [{channels: 4, cells: 1, stages: 2}, {channels: 200, cells: 1}]
+  mined: [{module: tiny.nets.Net, args: {widths: [4, 8]}}]
+budget: {parameters: 60000, flops: 20000000}
+search: {rounds: 2, per_round: 3, pool: 12}
+planner: {min_observations: 100}
+filler: {kind: rules}
+training: {recipe: {epochs: 1, batch_size: 32, lr: 0.05}, seconds: 60}
+"""
+
+Opened = Callable[[Path], Search]
+
+
+@pytest.fixture(scope="module")
+def opened(registry_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "params.yaml").write_text(PARAMS)
+    params = Params.load(folder / "params.yaml")
+    prepare(params.data, folder / "data", params.seed)
+    return lambda run: Search.open(params, registry_folder, folder / "data", run)
+
+
+def step(search: Search, most: int | None = None) -> int:
+    """Train what is asked for, at most so many, and tell."""
+    asked = search.ask()[:most]
+
+    def evaluate(candidate):  # type: ignore[no-untyped-def]
+        return training.run(search.job(candidate), search.trial_folder(candidate), search.params.training)
+
+    with ThreadPoolExecutor(2) as pool:
+        search.tell(list(pool.map(evaluate, asked)))
+    return len(asked)
+
+
+@pytest.fixture(scope="module")
+def finished(opened: Opened, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    search = opened(tmp_path_factory.mktemp("run"))
+    while not search.done:
+        step(search)
+    return search
+
+
+def test_every_candidate_has_an_outcome_and_a_plan(finished: Search) -> None:
+    entries = finished.entries()
+    assert [e.candidate.round for e in entries] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert len({e.candidate.id for e in entries}) == 9
+    gates = [e.outcome.gate for e in entries]
+    assert gates[1] == "budget" and "at most 60,000 parameters" in entries[1].outcome.message
+    assert gates.count("ok") >= 6
+    for entry in entries[3:]:
+        plan, fill = entry.candidate.plan, entry.candidate.fill
+        assert plan is not None and fill is not None and entry.profile is not None
+        assert fill["filler"] == "rules"
+        assert entry.profile.parameters <= 60_000
+        assert entry.candidate.parent in {e.candidate.id for e in entries}
+    assert all(0 < (e.accuracy or 0) <= 100 for e in entries if e.outcome.ok)
+
+
+def test_no_trial_saw_the_test_split(finished: Search) -> None:
+    jobs = [read_json(path)["job"] for path in finished.run.glob("trials/*/job.json")]
+    assert len(jobs) == 8
+    assert {(j["train_on"], j["evaluate_on"]) for j in jobs} == {("train", "validation")}
+
+
+def test_a_search_stopped_anywhere_ends_with_the_same_archive(
+    finished: Search, opened: Opened, tmp_path: Path
+) -> None:
+    """Opened anew for every single candidate, and with a torn last line in its log."""
+    for _ in range(40):
+        search = opened(tmp_path)
+        if search.done:
+            break
+        step(search, most=1)
+        with (tmp_path / "events.jsonl").open("ab") as log:
+            log.write(b'{"event": "told", "outc')
+    assert fingerprint(opened(tmp_path).entries()) == fingerprint(finished.entries())
+    assert [e["event"] for e in read_lines(tmp_path / "events.jsonl")].count("asked") == 3
+
+
+def test_the_fillers_replies_are_replayed_from_the_ledger(finished: Search, opened: Opened, tmp_path: Path) -> None:
+    shutil.copy(finished.run / "fills.jsonl", tmp_path)
+    shutil.copytree(finished.run / "trials", tmp_path / "trials")
+    search = opened(tmp_path)
+    while not search.done:
+        step(search)
+    assert fingerprint(search.entries()) == fingerprint(finished.entries())
+    assert (tmp_path / "fills.jsonl").read_bytes() == (finished.run / "fills.jsonl").read_bytes()
+
+
+def test_what_was_told_is_not_told_twice(finished: Search, opened: Opened) -> None:
+    before = (finished.run / "events.jsonl").read_bytes()
+    first = finished.entries()[0]
+    finished.tell([Outcome(candidate=first.candidate.id, gate="crash", message="another")])
+    assert (finished.run / "events.jsonl").read_bytes() == before
+    assert finished.ask() == []
+
+
+def test_the_archive_is_written_for_readers(finished: Search, tmp_path: Path) -> None:
+    finished.write(tmp_path)
+    archive = read_archive(tmp_path / "archive.json")
+    assert archive["fingerprint"] == fingerprint(finished.entries())
+    assert [r["round"] for r in archive["planner_reports"]] == [1, 2]
+    assert all(r["pool"]["ok"] >= 3 for r in archive["planner_reports"])
+    metrics = read_json(tmp_path / "metrics.json")
+    assert metrics["candidates"] == 9 and metrics["best_accuracy"] >= metrics["start_accuracy"]
+    rows = (tmp_path / "candidates.csv").read_text().splitlines()
+    assert len(rows) == 10 and rows[2].split(",")[3] == "budget"
+    with pytest.raises(DataError, match="expected an archive, found none"):
+        read_archive(tmp_path / "none.json")
+
+
+def test_a_start_network_that_does_not_exist_is_named(opened: Opened, registry_folder: Path, tmp_path: Path) -> None:
+    params = yaml.safe_load(PARAMS)
+    params["start"]["mined"] = [{"module": "tiny.nets.Nothing"}]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    search = opened(tmp_path)
+    broken = Search(Params.load(tmp_path / "params.yaml"), registry_folder, search.data, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"start\.mined\[0\] \(tiny\.nets\.Nothing\): .*registry has none of that name"):
+        broken.ask()

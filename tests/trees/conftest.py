@@ -1,0 +1,32 @@
+"""A catalog over the small registry, and networks to edit."""
+
+from pathlib import Path
+
+import pytest
+
+from llmastool.start import Skeleton, skeleton
+from llmastool.trees.catalog import Catalog
+from llmastool.trees.observe import Network
+from llmastool.trees.tree import Tree
+
+IN_SHAPE = (2, 3, 16, 16)
+
+
+@pytest.fixture(scope="session")
+def catalog(registry_folder: Path) -> Catalog:
+    return Catalog.open(registry_folder)
+
+
+@pytest.fixture(scope="session")
+def mined_tree(catalog: Catalog) -> Tree:
+    return Tree(catalog.by_name("tiny.nets.Net"), {"num_classes": 7})
+
+
+@pytest.fixture(scope="session")
+def mined(catalog: Catalog, mined_tree: Tree) -> Network:
+    return Network(mined_tree, catalog, IN_SHAPE)
+
+
+@pytest.fixture(scope="session")
+def plain(catalog: Catalog) -> Network:
+    return Network(skeleton(Skeleton(channels=4, cells=1, stages=2), 3, 7), catalog, IN_SHAPE)

@@ -1,0 +1,227 @@
+"""Edits, adapters, gates, moves."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from llmastool.errors import EditRefused
+from llmastool.trees.adapters import bridge, convert, sequence
+from llmastool.trees.build import build
+from llmastool.trees.edits import Edit, apply
+from llmastool.trees.gates import Budget, Fell, check, real_pass
+from llmastool.trees.moves import moves
+from llmastool.trees.observe import Network, layout_of, out_shape, quiet
+from llmastool.trees.tree import Tree
+
+IN_SHAPE = (2, 3, 16, 16)
+BUDGET = Budget(parameters=10**7, flops=10**9)
+
+
+def conv(channels: int, out: int, **args: object) -> Tree:
+    return Tree("torch.nn.Conv2d", {"in_channels": channels, "out_channels": out, "kernel_size": 1, **args})
+
+
+def test_replace_keeps_the_rest_and_adapts_the_shape(mined: Network) -> None:
+    new = apply(Edit(kind="replace", path="layers.1", node=conv(8, 5)), mined)
+    node = new.at("layers.1")
+    assert node is not None
+    assert [child.module for _, child in node.children] == ["torch.nn.Conv2d", "torch.nn.Conv2d"]
+    assert node.children[1][1].args == {
+        "in_channels": 5,
+        "out_channels": 16,
+        "kernel_size": 1,
+        "bias": False,
+        "stride": 2,
+    }
+    assert mined.tree.children == (), "the parent is a value and stays as it was"
+    assert Network(new, mined.catalog, IN_SHAPE).profile.out_shape == (2, 7)
+
+
+def test_insert_after_goes_into_a_sequence_where_there_is_one(plain: Network) -> None:
+    new = apply(Edit(kind="insert", path="stem.1", node=Tree("torch.nn.GELU")), plain)
+    stem = new.at("stem")
+    assert stem is not None
+    assert [(slot, child.module) for slot, child in stem.children] == [
+        ("0", "torch.nn.Conv2d"), ("1", "torch.nn.BatchNorm2d"), ("2", "torch.nn.GELU"),
+    ]  # fmt: skip
+    named = apply(Edit(kind="insert", path="stage1", node=Tree("torch.nn.GELU")), plain)
+    assert [slot for slot, _ in named.children] == ["stem", "stage1", "stage_1", "reduce1", "stage2", "head"]
+
+
+def test_insert_where_a_constructor_made_the_slot_wraps_it(mined: Network) -> None:
+    before = apply(Edit(kind="insert", path="layers.0.gate", node=Tree("torch.nn.GELU"), where="before"), mined)
+    node = before.at("layers.0.gate")
+    assert node is not None and [c.module.partition("@")[0] for _, c in node.children] == [
+        "torch.nn.GELU",
+        "tiny.nets.Gate",
+    ]
+    beside = apply(Edit(kind="insert", path="layers.1", node=conv(8, 16), where="residual"), mined)
+    node = beside.at("layers.1")
+    assert node is not None and node.module == "llmastool.blocks.Residual"
+    assert Network(beside, mined.catalog, IN_SHAPE).profile.out_shape == (2, 7)
+
+
+def test_delete_leaves_the_smallest_adapter(plain: Network, mined: Network) -> None:
+    assert len((apply(Edit(kind="delete", path="stem.1"), plain).at("stem") or plain.tree).children) == 1
+    gone = apply(Edit(kind="delete", path="layers.0.gate"), mined)
+    assert gone.at("layers.0.gate") == Tree("torch.nn.Identity")
+    strided = apply(Edit(kind="delete", path="layers.1"), mined).at("layers.1")
+    assert strided == conv(8, 16, bias=False, stride=2)
+    with pytest.raises(EditRefused, match="nothing to delete"):
+        apply(Edit(kind="delete", path="layers.0.gate"), Network(gone, mined.catalog, IN_SHAPE))
+
+
+def test_set_args_changes_what_is_named(mined: Network) -> None:
+    new = apply(Edit(kind="set_args", path="layers.0.gate", args={"reduction": 4}), mined)
+    node = new.at("layers.0.gate")
+    assert node is not None and node.args == {"channels": 8, "reduction": 4}
+    with pytest.raises(EditRefused, match="the arguments are these already"):
+        apply(Edit(kind="set_args", path="layers.0.gate", args={"channels": 8}), mined)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (Edit(kind="delete", path="nowhere"), "nowhere: there is no such slot"),
+        (Edit(kind="replace", path="stem"), "needs a module to bring in"),
+        (Edit(kind="replace", path="stem", node=conv(5, 8)), "does not take an input of shape"),
+        (Edit(kind="replace", path="stem", node=Tree("torch.nn.Flatten")), "no adapter turns"),
+        (Edit(kind="set_args", path="stem", args={"kernel_size": "x"}), "does not take an input"),
+    ],
+)
+def test_what_does_not_hold_is_refused_with_the_reason(mined: Network, edit: Edit, message: str) -> None:
+    with pytest.raises(EditRefused, match=message):
+        apply(edit, mined)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target"),
+    [
+        ((2, 4, 8, 8), (2, 4, 8, 8)),
+        ((2, 4, 8, 8), (2, 6, 8, 8)),
+        ((2, 4, 8, 8), (2, 4, 4, 4)),
+        ((2, 4, 8, 8), (2, 6, 2, 2)),
+        ((2, 4, 4, 4), (2, 6, 8, 8)),
+        ((2, 8, 8, 4), (2, 4, 4, 4)),
+        ((2, 9, 4), (2, 9, 6)),
+        ((2, 4), (2, 6)),
+    ],
+)
+def test_bridges_run_and_give_the_target(plain: Network, shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+    layout = layout_of(shape)
+    assert layout is not None
+    nodes = bridge(shape, target, layout)
+    assert nodes is not None
+    if shape == target:
+        assert nodes == []
+    else:
+        assert out_shape(sequence(nodes), plain.catalog, shape) == target
+
+
+def test_there_is_no_bridge_over_broken_ratios() -> None:
+    assert bridge((2, 4, 8, 8), (2, 4, 3, 3), "NCHW") is None
+    assert bridge((2, 9, 4), (2, 8, 4), "BNC") is None
+    assert bridge((2, 4, 8, 8), (2, 4), "NCHW") is None
+
+
+def test_conversions_run_both_ways(plain: Network) -> None:
+    for layout, shape in (("BNC", (2, 16, 3)), ("NHWC", (2, 4, 4, 3)), ("NCHW", (2, 3, 4, 4))):
+        for to in ("NCHW", "NHWC", "BNC"):
+            found = convert(shape, layout, to)  # type: ignore[arg-type]
+            assert found is not None
+            back = convert(found[0], to, layout)  # type: ignore[arg-type]
+            assert back is not None and back[0] == shape
+            nodes = [*found[1], *back[1]]
+            if nodes:
+                net = build(sequence(nodes), plain.catalog)
+                x = torch.randn(shape)
+                assert torch.equal(net(x), x)
+    assert convert((2, 15, 3), "BNC", "NCHW") is None
+    assert convert((2, 3), "BC", "NCHW") is None
+
+
+def test_random_moves_hold_or_are_refused_and_what_holds_trains(plain: Network, mined: Network) -> None:
+    """Chains of random moves: no exception but a refusal, and every tree that passes the gates takes a training step."""
+    rng, counts = np.random.default_rng(0), Counter[str]()
+    for start in (plain, mined):
+        network = start
+        for _ in range(40):
+            registry = network.catalog.registry
+            assert registry is not None
+            found = moves(network, registry, rng)
+            groups = sorted(found, key=repr)
+            listed = found[groups[int(rng.integers(len(groups)))]]
+            try:
+                tree = apply(listed[int(rng.integers(len(listed)))].edit, network)
+            except EditRefused:
+                counts["refused"] += 1
+                continue
+            child = check(tree, network.catalog, IN_SHAPE, 7, BUDGET)
+            torch.manual_seed(0)
+            try:
+                with quiet():
+                    real_pass(build(tree, network.catalog), torch.randn(IN_SHAPE), 7)
+            except Fell as fell:
+                counts[fell.gate] += 1
+                continue
+            counts["ok"] += 1
+            network = child if len(child.profile.slots) < 80 else start
+    assert counts["ok"] >= 50
+    assert counts["refused"] <= 24
+    assert counts["numerics"] <= 10
+
+
+def test_moves_are_the_same_for_the_same_seed(mined: Network) -> None:
+    registry = mined.catalog.registry
+    assert registry is not None
+    first, second = (moves(mined, registry, np.random.default_rng(4)) for _ in range(2))
+    assert first == second
+    assert {g.kind for g in first} == {"replace", "insert", "delete", "set_args"}
+
+
+def test_gates_fall_in_order(mined: Network, plain: Network) -> None:
+    catalog = mined.catalog
+    cases = {
+        "build": (Tree("torch.nn.Linear", {"in_features": 3}), BUDGET),
+        "shape": (conv(3, 4), BUDGET),
+        "budget": (mined.tree, Budget(parameters=100)),
+    }
+    for gate, (tree, budget) in cases.items():
+        with pytest.raises(Fell) as fell:
+            check(tree, catalog, IN_SHAPE, 7, budget)
+        assert fell.value.gate == gate
+    with pytest.raises(Fell, match=r"at most 100 parameters, got [\d,]+"):
+        check(plain.tree, catalog, IN_SHAPE, 7, Budget(parameters=100))
+
+
+def test_the_real_pass_sees_dead_parameters_and_leaves_no_trace(catalog_free_net: torch.nn.Module) -> None:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 3))
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    real_pass(net, torch.randn(2, 1, 2, 2), 3)
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
+    with pytest.raises(Fell, match="1 parameters are never used, the first is spare") as fell:
+        real_pass(catalog_free_net, torch.randn(2, 1, 2, 2), 3)
+    assert fell.value.gate == "numerics"
+    linear = torch.nn.Linear(4, 3)
+    torch.nn.init.constant_(linear.weight, float("nan"))
+    bad = torch.nn.Sequential(torch.nn.Flatten(), linear)
+    with pytest.raises(Fell, match="loss of the first pass is nan"):
+        real_pass(bad, torch.randn(2, 1, 2, 2), 3)
+
+
+@pytest.fixture
+def catalog_free_net() -> torch.nn.Module:
+    class Spare(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spare = torch.nn.Parameter(torch.zeros(3))
+            self.fc = torch.nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.fc(x.flatten(1))
+            return out
+
+    return Spare()
