@@ -84,9 +84,7 @@ def test_no_trial_saw_the_test_split(finished: Search) -> None:
     assert {(j["train_on"], j["evaluate_on"]) for j in jobs} == {("train", "validation")}
 
 
-def test_a_search_stopped_anywhere_ends_with_the_same_archive(
-    finished: Search, opened: Opened, tmp_path: Path
-) -> None:
+def test_a_search_stopped_anywhere_ends_with_the_same_archive(finished: Search, opened: Opened, tmp_path: Path) -> None:
     """Opened anew for every single candidate, and with a torn last line in its log."""
     for _ in range(40):
         search = opened(tmp_path)
@@ -109,7 +107,7 @@ def test_the_fillers_replies_are_replayed_from_the_ledger(finished: Search, open
     assert (tmp_path / "fills.jsonl").read_bytes() == (finished.run / "fills.jsonl").read_bytes()
 
 
-def test_what_was_told_is_not_told_twice(finished: Search, opened: Opened) -> None:
+def test_what_was_told_is_not_told_twice(finished: Search) -> None:
     before = (finished.run / "events.jsonl").read_bytes()
     first = finished.entries()[0]
     finished.tell([Outcome(candidate=first.candidate.id, gate="crash", message="another")])
@@ -137,5 +135,7 @@ def test_a_start_network_that_does_not_exist_is_named(opened: Opened, registry_f
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     search = opened(tmp_path)
     broken = Search(Params.load(tmp_path / "params.yaml"), registry_folder, search.data, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"start\.mined\[0\] \(tiny\.nets\.Nothing\): .*registry has none of that name"):
+    with pytest.raises(
+        ConfigError, match=r"start\.mined\[0\] \(tiny\.nets\.Nothing\): .*registry has none of that name"
+    ):
         broken.ask()

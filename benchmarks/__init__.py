@@ -1,0 +1,1 @@
+"""One script for each claim; results lie beside them in `results/`."""
