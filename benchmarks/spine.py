@@ -139,8 +139,8 @@ def rerun(work: Path, _: argparse.Namespace) -> Json:
     nothing = "up to date" in out and "Running stage" not in out
     experiment, _out = clone.run("dvc", "exp", "run", "-S", "search.rounds=1")
     rounds = clone.read("search/archive.json")["rounds"]
-    _, metrics = clone.run("dvc", "metrics", "show", "--json")
-    _, plots = clone.run("dvc", "plots", "show")
+    metrics = clone.run("dvc", "metrics", "show", "--json")[1]
+    plots = clone.run("dvc", "plots", "show")[1]
     clone.run("git", "checkout", "--quiet", "--", ".")
     return {
         "second_repro_seconds": second,

@@ -1,0 +1,75 @@
+# `make help` lists what there is. Needs git, make and Python 3.11; everything else comes from pip into .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(READY)  ## Make .venv and install the locked versions into it, once
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"the lock is for Python 3.11, found {v[0]}.{v[1]} ({sys.executable}); name another: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+.PHONY: demo
+demo: $(READY)  ## Run the whole pipeline on its defaults and say where the results are
+	$(BIN)/python -m pipelines.demo
+
+.PHONY: test
+test: lint types  ## Set up, then check style and types and run the tests
+	$(BIN)/python -m pytest -q -m "not slow"
+
+.PHONY: test-all
+test-all: lint types  ## The same with the slow tests
+	$(BIN)/python -m pytest -q
+
+.PHONY: lint
+lint: $(READY)  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(READY)  ## Check types
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(READY)  ## Mend style and format where that can be done by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: report
+report: $(READY)  ## Print the report's path, and open it where a browser can be found
+	@test -f artifacts/report/report.html || { echo "no report yet; make one with: make demo" >&2; exit 2; }
+	@echo $(CURDIR)/artifacts/report/report.html
+	@$(BIN)/python -m webbrowser -t "file://$(CURDIR)/artifacts/report/report.html" >/dev/null 2>&1 || true
+
+.PHONY: mlflow
+mlflow: $(READY)  ## Show all runs at http://127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --backend-store-uri sqlite:///$(CURDIR)/.mlflow/mlflow.db
+
+.PHONY: server
+server: $(READY)  ## Start a Prefect server at http://127.0.0.1:4200; then: export PREFECT_API_URL=http://127.0.0.1:4200/api
+	$(BIN)/prefect server start
+
+.PHONY: bench-spine
+bench-spine: $(READY)  ## Measure the figures of benchmarks/results/spine.json
+	$(BIN)/python -m benchmarks.spine
+
+.PHONY: clean
+clean:  ## Remove what was computed; .venv and the data stay
+	rm -rf artifacts runs .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

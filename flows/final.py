@@ -1,0 +1,76 @@
+"""The flow of the final stage: the best networks trained again over several seeds, and tested."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from flows.pool import training_pool
+from flows.view import View
+from llmastool.canonical import Json
+from llmastool.params import Params
+from llmastool.runs import only_writer, run_folder
+from tasks.final import choose, write_final
+from tasks.training import train
+
+
+@flow(name="final")
+def final(
+    params_file: Path = Path("params.yaml"),
+    data: Path = Path("artifacts/prepare"),
+    registry: Path = Path("artifacts/registry"),
+    archive: Path = Path("artifacts/search/archive.json"),
+    out: Path = Path("artifacts/final"),
+    runs: Path = Path("runs"),
+    mlflow: Path = Path(".mlflow"),
+) -> dict[str, Json]:
+    """Train the best again, test them, write the winner into `out`, and return the metrics.
+
+    Args:
+        params_file: all parameters.
+        data: folder of the prepared image set; its test split is read here and nowhere else.
+        registry: folder of the registry.
+        archive: the search's archive.
+        out: folder to write to.
+        runs: folder of all run folders.
+        mlflow: folder of MLflow's database and artifacts.
+    """
+    from llmastool.final import final_job
+
+    params = Params.load(params_file)
+    run = run_folder(runs, params, data, registry)
+    with only_writer(out), only_writer(run):
+        view = View(params, run, registry, mlflow)
+        best = choose(archive, params.final)
+        jobs = [(c, seed, final_job(c, seed, params, registry, data)) for c in best for seed in params.final.seeds]
+        folders = [run / "final" / f"{c.name}-seed{seed}-{job.key[:8]}" for c, seed, job in jobs]
+        with training_pool(params.training.workers) as pool:
+            trainings = [
+                pool.submit(train, {"job": job, "folder": folder, "config": params.training})
+                for (_, _, job), folder in zip(jobs, folders, strict=True)
+            ]
+            outcomes = [training.result() for training in trainings]
+        done = [(c, seed, o, f) for (c, seed, _), o, f in zip(jobs, outcomes, folders, strict=True)]
+        results = [(c, [(seed, o, f) for d, seed, o, f in done if d.id == c.id]) for c in best]
+        metrics = write_final(out, archive, results, registry, data)
+        _say(metrics)
+        numbers = {f"final.{k}": float(v) for k, v in metrics.items() if isinstance(v, int | float)}
+        view.send([view.final_record(*one) for one in done], numbers, step=0, finished=True)
+        if (out / "weights.safetensors").exists():
+            view.send_champion(out, data, _model_name(params.data.name))
+        view.settle()
+    return metrics
+
+
+def _say(metrics: dict[str, Json]) -> None:
+    mean, sd = metrics["test_accuracy_mean"], metrics["test_accuracy_sd"]
+    tested = "none of its trainings came to an end" if mean is None else f"test accuracy {mean:.2f}%"
+    spread = f" ± {sd:.2f} over {metrics['seeds']} seeds" if sd is not None else ""
+    get_run_logger().info("the winner: %s%s", tested, spread)
+
+
+def _model_name(data: str) -> str:
+    """Return the name of the winner in MLflow's registry of models, which takes no slash and no colon."""
+    return "llmastool-" + re.sub(r"[^A-Za-z0-9._-]+", "-", data)

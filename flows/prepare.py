@@ -1,0 +1,23 @@
+"""The flow of the stage `prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from llmastool.canonical import Json
+from llmastool.params import Params
+from llmastool.runs import only_writer
+from tasks.data import prepare_data
+
+
+@flow(name="prepare")
+def prepare(params_file: Path = Path("params.yaml"), out: Path = Path("artifacts/prepare")) -> dict[str, Json]:
+    """Write the prepared image set into `out` and return its meta."""
+    params = Params.load(params_file)
+    with only_writer(out):
+        meta = prepare_data(params.data, out, params.seed)
+    counts = ", ".join(f"{n} {name}" for name, n in meta["counts"].items())
+    get_run_logger().info("%s: %s images of %s in %s classes", meta["name"], counts, meta["shape"], meta["classes"])
+    return meta

@@ -1,0 +1,128 @@
+"""The command of every DVC stage: `python -m pipelines.stage NAME`.
+
+Exit status: 0 done, 2 the user's to mend (one line on stderr says what), 130 stopped by Ctrl-C, 143 told to end.
+A stage that was stopped goes on when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import functools
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple, NoReturn
+
+from flows.server import die_with_parent, prefect_server
+from llmastool.errors import LLMasToolError
+from llmastool.runs import only_writer
+
+
+class Stage(NamedTuple):
+    """A stage: the flow that does it, and what it is for."""
+
+    flow: str
+    """`module:function`; imported when it is run, as `--help` should not wait for Prefect and PyTorch."""
+    parameters: bool
+    """Whether the flow reads the file of parameters."""
+    purpose: str
+
+
+STAGES = {
+    "prepare": Stage("flows.prepare:prepare", True, "read the image set and split it"),
+    "mine": Stage("flows.mine:mine", True, "cut module classes out of source code"),
+    "registry": Stage("flows.mine:register", True, "probe them in the sandbox and register what runs"),
+    "search": Stage("flows.search:search", True, "evolve networks"),
+    "final": Stage("flows.final:final", True, "train the best again, over several seeds, and test them"),
+    "report": Stage("flows.report:report", False, "write the report"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one stage and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    name: str = arguments.stage
+    if "DVC_STAGE" in os.environ:
+        # Killing DVC must not leave a stage that nobody waits for. From a shell, it may outlive the shell.
+        die_with_parent(os.getppid())
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if STAGES[name].parameters:
+            _check(arguments.params)
+        with only_writer(Path("artifacts") / name):
+            return _run(STAGES[name], arguments.params)
+    except LLMasToolError as error:
+        return _fail(f"{name}: {error}")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return _fail(
+                f"{name}: the disk is full ({error.filename or 'no file named'}); make room and go on: {_again()}"
+            )
+        return _fail(f"{name}: {error}; mend that and go on: {_again()}")
+    except KeyboardInterrupt:
+        _leave(f"{name}: stopped; what is done is kept. Go on: {_again()}", 128 + signal.SIGINT)
+    except _Terminated:
+        _leave(f"{name}: told to end; what is done is kept. Go on: {_again()}", 128 + signal.SIGTERM)
+
+
+def _parser() -> argparse.ArgumentParser:
+    stages = "\n".join(f"  {name:9} {stage.purpose}" for name, stage in STAGES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.stage",
+        description="Run one stage of the pipeline; `dvc repro` runs those that are out of date.",
+        epilog=f"stages:\n{stages}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", metavar="NAME", choices=list(STAGES), help="the stage to run")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="file of parameters (%(default)s)")
+    return parser
+
+
+def _check(params: Path) -> None:
+    """Say at once what is wrong with the parameters, rather than when a server has come up."""
+    from llmastool.params import Params
+
+    Params.load(params)
+
+
+def _run(stage: Stage, params: Path) -> int:
+    with prefect_server():
+        module, _, function = stage.flow.partition(":")
+        flow: Callable[..., object] = getattr(importlib.import_module(module), function)
+        flow(**({"params_file": params} if stage.parameters else {}))
+    return 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the form of a signal handler
+    raise _Terminated
+
+
+@functools.cache
+def _again() -> str:
+    """Return the command that goes on: DVC's where DVC runs the stage, else this one."""
+    return "dvc repro" if "DVC_STAGE" in os.environ else f"python -m pipelines.stage {' '.join(sys.argv[1:])}"
+
+
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 2
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    """End now. Threads that wait for trainings would hold the interpreter back; the trainings end with it."""
+    print(message, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The task that probes bundles and registers what runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from llmastool.canonical import Json
+
+if TYPE_CHECKING:
+    from llmastool.registry.register import RegistryConfig
+
+
+# Not cached here: the library keeps each probe's result in a file of its own, and a stopped run goes on from that.
+# Not retried: what fails in a probe is a result, and what fails around it (sandbox, disk) is for the user to mend.
+@task(name="register", tags=["registry"], cache_policy=NO_CACHE)
+def register_bundles(bundles: Path, out: Path, config: RegistryConfig, cache: Path) -> dict[str, Json]:
+    """Probe all bundles, write the registry into `out` and return its summary; see `llmastool.registry.register`.
+
+    Args:
+        bundles: folder that mining wrote.
+        out: folder of the registry.
+        config: limits of the probing.
+        cache: file that keeps the results so far.
+    """
+    from llmastool.registry.register import register
+
+    log, said = get_run_logger(), 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        tenth = 10 * done // total
+        if tenth > said:
+            said = tenth
+            log.info("%d of %d modules probed", done, total)
+
+    summary: dict[str, Json] = register(bundles, out, config, cache, progress)
+    return summary
