@@ -15,6 +15,7 @@ from llmastool.candidate import Candidate
 from llmastool.canonical import Json, write_atomic, write_json
 from llmastool.config import require
 from llmastool.errors import DataError
+from llmastool.mining.bundle import Bundle
 from llmastool.outcome import Outcome
 from llmastool.training.data import load_meta
 from llmastool.training.job import Job
@@ -109,7 +110,8 @@ def write(
     if kept is not None:
         shutil.copyfile(kept, out / FILES["weights"])
     files = FILES if kept is not None else {k: v for k, v in FILES.items() if k != "weights"}
-    origins = {module: _origin(module, catalog) for module in sorted(set(winner.tree.modules()))}
+    mined = {module: catalog.bundles.get(module.partition(":")[0]) for module in sorted(set(winner.tree.modules()))}
+    origins = {module: _origin(bundle) for module, bundle in mined.items() if bundle is not None}
     write_json(
         out / "final.json",
         {"version": VERSION, "best": winner.id, "finalists": rows, "origins": origins, "files": dict(files)},
@@ -160,11 +162,7 @@ def _code(candidate: Candidate, row: Json, catalog: Catalog, data: Path) -> str:
     )
 
 
-def _origin(module: str, catalog: Catalog) -> Json:
-    bundle = catalog.bundles.get(module.partition(":")[0])
-    if bundle is None:
-        source = "llmastool" if module.startswith("llmastool.") else "torch"
-        return {"name": module, "source": source, "version": "", "licence": "", "path": "", "lines": None}
+def _origin(bundle: Bundle) -> Json:
     return {
         "name": bundle.name,
         "source": bundle.source.name,
