@@ -7,10 +7,11 @@ already is not written twice. Only this module and `tasks.champion`, which MLflo
 from __future__ import annotations
 
 import importlib.metadata
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -123,6 +124,9 @@ class Tracker:
         from mlflow import MlflowClient
 
         self.root.mkdir(parents=True, exist_ok=True)
+        # A database that cannot be opened is told at once here; MLflow would try for a minute, each time.
+        with closing(sqlite3.connect(self.root / "mlflow.db")) as database:
+            database.execute("PRAGMA schema_version")
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     @cached_property
@@ -248,7 +252,7 @@ def _failures(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrackingError(
             f"MLflow at {uri} could not be written: {reason}. Nothing of the search is lost: mend or remove that "

@@ -35,18 +35,20 @@ def dominant_family(profile: Profile) -> str:
 def elites(records: Sequence[Record], n: int) -> list[str]:
     """Return the ids of up to `n` trees worth editing, in order of rank.
 
-    The `TOP` best by accuracy come first, then the best of every other cell, then the rest by accuracy. A tree that was
-    evaluated more than once counts with its last accuracy. Ties go to the earlier record.
+    The `TOP` best by accuracy come first, then the best of every other cell, then the rest by accuracy. A cell whose
+    best lies in the lower half of all trees is no elite's: diversity is not worth editing what has failed. A tree that
+    was evaluated more than once counts with its last accuracy. Ties go to the earlier record.
     """
     last = {r.tree: r for r in records if r.profile is not None and is_usable(r.accuracy)}
     ranked = sorted(last.values(), key=lambda record: -(record.accuracy or 0.0))
     chosen = ranked[:TOP]
     taken = {cell(r.profile) for r in chosen if r.profile is not None}
     rest = []
-    for record in ranked[TOP:]:
+    half = (len(ranked) + 1) // 2
+    for rank, record in enumerate(ranked[TOP:], TOP):
         assert record.profile is not None
         place = cell(record.profile)
-        if place in taken:
+        if place in taken or rank >= half:
             rest.append(record)
         else:
             taken.add(place)

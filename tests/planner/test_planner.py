@@ -161,7 +161,7 @@ def test_failures_lower_what_has_failed() -> None:
     assert success_probability([], failed) == 0.5
 
 
-def test_elites_are_the_best_two_then_the_best_of_other_cells() -> None:
+def test_elites_are_the_best_two_then_the_best_of_other_cells_in_the_better_half() -> None:
     def network(family: str, width: int) -> Network:
         return Network((family,) * BLOCKS, (width,) * BLOCKS)
 
@@ -171,10 +171,17 @@ def test_elites_are_the_best_two_then_the_best_of_other_cells() -> None:
     ]
     others = [record(network("attention", 2), 60.0), record(network("convolution", 4), 70.0)]
     fallen = [record(network("mixer", 1), None), Record(tree="x", profile=None, accuracy=None, plan=None)]
-    records = [*others, *fallen, *twins, *convs]
+    poor = [record(network("mixer", 3), 14.0), record(network("attention", 4), 13.0)]
+    poor += [
+        record(network("mixer", 2), 12.0),
+        record(network("attention", 1), 11.0),
+        record(network("mixer", 4), 10.0),
+    ]
+    records = [*others, *poor, *fallen, *twins, *convs]
+    assert len({cell(r.profile) for r in poor if r.profile is not None}) > 1
     assert cell(twins[0].profile) == cell(twins[1].profile) == cell(convs[0].profile)  # type: ignore[arg-type]
-    ranked = [convs[0].tree, twins[0].tree, others[1].tree, others[0].tree, twins[1].tree]
-    assert elites(records, 9) == ranked
+    ranked = [convs[0].tree, twins[0].tree, others[1].tree, others[0].tree, twins[1].tree, *(r.tree for r in poor)]
+    assert elites(records, 10) == ranked
     assert elites(records, 1) == ranked[:1]
     assert Planner(PlannerConfig(elites=3), 0).elites(records) == ranked[:3]
     assert elites([], 3) == []

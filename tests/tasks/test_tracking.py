@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,17 @@ def test_the_summary_follows_the_search(template: Path) -> None:
     assert runs_of(tracker)["k6"].info.status == "FINISHED"
 
 
-def test_a_broken_database_is_said(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
+def test_a_broken_database_is_said_at_once(tmp_path: Path) -> None:
+    broken, folder = tmp_path / "broken", tmp_path / "folder"
+    broken.mkdir()
+    (broken / "mlflow.db").write_bytes(b"no database" * 1000)
+    (folder / "mlflow.db").mkdir(parents=True)
+    start = time.monotonic()
     with pytest.raises(TrackingError, match=r"could not be written: .*not a database.*run the same command again"):
-        Tracker(tmp_path, "k1", "search k1").write([trained()])
+        Tracker(broken, "k1", "search k1").write([trained()])
+    with pytest.raises(TrackingError, match="could not be written: unable to open"):
+        Tracker(folder, "k1", "search k1").write([trained()])
+    assert time.monotonic() - start < 10
 
 
 def test_what_could_not_be_written_is_written_later(template: Path, tmp_path: Path) -> None:
