@@ -62,7 +62,7 @@ def finalists(archive: Path, config: FinalConfig) -> list[Candidate]:
     if not entries:
         raise DataError(
             f"{archive}: expected at least one candidate that was trained to the end, found none; "
-            "see the failures by gate in artifacts/report/report.html"
+            "its entries say at which gate each fell"
         )
     best = sorted(entries, key=lambda e: -e["outcome"]["metrics"]["validation_accuracy"])
     return [Candidate.from_json(e["candidate"]) for e in best[: config.top]]

@@ -99,6 +99,8 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
     loss = nn.functional.cross_entropy(out, torch.arange(len(images), device=images.device) % classes)
     if not math.isfinite(loss.item()):
         raise Fell("numerics", f"the loss of the first pass is {loss.item()}")
+    if not loss.requires_grad:
+        raise Fell("numerics", "the output depends on no parameter, so there is nothing to train")
     loss.backward()
     dead = [name for name, p in net.named_parameters() if p.requires_grad and p.grad is None]
     if dead:
