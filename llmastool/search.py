@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from threadpoolctl import threadpool_limits
-
 from llmastool import seeds
 from llmastool.archive import Entry, write_archive
 from llmastool.candidate import Candidate
@@ -163,8 +161,7 @@ class Search:
             rng=seeds.generator(self.params.seed, "pool", number),
         )
         options = pool.options(config.pool)
-        with threadpool_limits(limits=1):  # the last digits of linear algebra depend on the number of threads
-            plans, report = self.planner.plan(records, options, config.per_round, round=number)
+        plans, report = self.planner.plan(records, options, config.per_round, round=number)
         asked = questions_for(plans, pool, self.params.seed, number)
         fills = self.filler.fill([a.question for a in asked])
         made = [a.candidate(fill, number, index) for index, (a, fill) in enumerate(zip(asked, fills, strict=True))]

@@ -21,6 +21,7 @@ from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA, Report, c
 from llmastool.planner.scores import Improvement, Scores, Spread
 from llmastool.planner.space import FeatureSpace, Floats, distances
 from llmastool.planner.success import success_probability
+from llmastool.planner.threads import one_thread
 
 
 @dataclass(frozen=True, kw_only=True)

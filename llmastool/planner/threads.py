@@ -1,0 +1,21 @@
+"""One thread for linear algebra, where the last digits matter: sums come out differently on another number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the `with` block on one thread of NumPy's and SciPy's linear algebra.
+
+    The limit reaches only libraries that are loaded already, so both are loaded first: without that, the first fit of
+    a process would differ from the same fit later in another one.
+    """
+    import numpy.linalg  # noqa: F401
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield

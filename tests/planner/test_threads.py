@@ -1,0 +1,29 @@
+"""A posterior is the same whether its fit is the first of a process or not: a resumed search depends on it."""
+
+import os
+import subprocess
+import sys
+
+CODE = """
+import hashlib, sys, warnings
+import numpy as np
+from llmastool.planner.kernels import WIDTH
+from llmastool.planner.model import PosteriorConfig, sample
+from llmastool.planner.threads import one_thread
+warnings.simplefilter("ignore")
+for number in range(int(sys.argv[1]), 2):
+    rng = np.random.default_rng(number)
+    with one_thread():
+        draws, _ = sample(rng.normal(size=(20, WIDTH)) / 8, rng.normal(size=20), seed=number, config=PosteriorConfig())
+print(hashlib.sha256(draws.scales.tobytes() + draws.noise.tobytes()).hexdigest())
+"""
+
+
+def test_a_fit_does_not_depend_on_the_fits_before_it() -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    started = [
+        subprocess.Popen([sys.executable, "-c", CODE, first], stdout=subprocess.PIPE, text=True, env=environment)
+        for first in ("0", "1")
+    ]
+    second, alone = (process.communicate(timeout=280)[0] for process in started)
+    assert second.strip() and second == alone
