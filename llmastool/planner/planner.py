@@ -77,9 +77,10 @@ class Planner:
         first = {option.key: option for option in reversed(options)}
         # A random order settles ties, so that neither the alphabet nor the caller does.
         distinct = [first[key] for key in rng.permutation(sorted(first))]
-        posterior = self._posterior(records, fit_seed) if distinct and n > 0 else None
         batch = Batch(distinct, n, records)
-        plans = self._choose(batch, records, distinct, posterior, min(n, len(distinct)), round * n)
+        with one_thread():
+            posterior = self._posterior(records, fit_seed) if distinct and n > 0 else None
+            plans = self._choose(batch, records, distinct, posterior, min(n, len(distinct)), round * n)
         report = Report(
             round=round,
             options=len(distinct),

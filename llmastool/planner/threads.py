@@ -1,4 +1,4 @@
-"""One thread for linear algebra, where the last digits matter: sums come out differently on another number of threads."""
+"""One thread for linear algebra, where the last digits matter: sums come out differently on several threads."""
 
 from __future__ import annotations
 
