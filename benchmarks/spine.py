@@ -155,11 +155,10 @@ def rerun(work: Path, _: argparse.Namespace) -> Json:
 def resume(work: Path, _: argparse.Namespace) -> Json:
     """The same search twice, and once killed after round 1 and started again: three equal archives."""
     clone = Clone(work / "resume", own_environment=False)
-    for stage in ("prepare", "mine", "registry"):
-        clone.run(sys.executable, "-m", "pipelines.stage", stage)
+    clone.run("dvc", "repro", "prepare", "registry")
     search = (sys.executable, "-m", "pipelines.stage", "search")
     fingerprints = []
-    for _ in range(2):
+    for _turn in range(2):
         shutil.rmtree(clone.folder / "runs", ignore_errors=True)
         clone.run(*search)
         fingerprints.append(clone.read("search/archive.json")["fingerprint"])
