@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmastool.canonical import Json, digest_bytes, dumps
+from llmastool.canonical import Json, dumps
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle, read_bundles, write_bundles
 from llmastool.registry.contract import Contract
@@ -84,11 +84,6 @@ class Registry:
             for contract in entry.contracts:
                 if contract.layout_in == layout:
                     yield entry, contract
-
-
-def registry_digest(folder: Path) -> str:
-    """Return a hash over a registry's content, 16 hexadecimal digits."""
-    return digest_bytes((folder / TABLE).read_bytes(), (folder / BUNDLES).read_bytes())[:16]
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import gc
 import math
-import resource
 import sys
 import traceback
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from torch import nn
 from llmastool.canonical import Json, read_json, write_json
 from llmastool.errors import LLMasToolError
 from llmastool.outcome import Gate
-from llmastool.sandbox import GIB, Limits
+from llmastool.sandbox import GIB, Limits, virtual_memory
 from llmastool.seeds import derive
 from llmastool.training.data import load, load_meta
 from llmastool.training.job import Job
@@ -100,7 +99,7 @@ def _limit(setting: Setting, memory_gb: float, seconds: float) -> None:
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    space = _address_space() + HEADROOM + memory
+    space = virtual_memory() + HEADROOM + memory
     if setting.device.type == "cuda":
         # CUDA reserves address space for all memory there is, so the limit is set on the GPU's own memory instead.
         space = 0
@@ -109,12 +108,6 @@ def _limit(setting: Setting, memory_gb: float, seconds: float) -> None:
     # Wall time is watched from outside; this ends what escapes that.
     cpu = int(2 * seconds * threads) + 60
     Limits(memory_bytes=space, cpu_seconds=cpu, file_bytes=max(memory, GIB)).apply()
-
-
-def _address_space() -> int:
-    """Return what this process has mapped, in bytes; PyTorch built for CUDA maps several GiB and touches little."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return pages * resource.getpagesize()
 
 
 def _do(setting: Setting, progress: Progress) -> dict[str, Json]:

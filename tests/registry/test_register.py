@@ -10,7 +10,8 @@ from llmastool.canonical import read_json
 from llmastool.errors import RegistryError
 from llmastool.registry.contract import Contract, solve
 from llmastool.registry.register import RegistryConfig, register
-from llmastool.registry.store import Entry, Registry, registry_digest
+from llmastool.registry.store import Entry, Registry
+from llmastool.runs import registry_digest
 
 
 @pytest.fixture(scope="module")

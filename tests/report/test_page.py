@@ -4,8 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from llmastool.canonical import Json, write_json
 from llmastool.errors import DataError
 from llmastool.report import write_report
 from llmastool.report.text import UNSAFE
+from tests.browser.chromium import CHROMIUM, browse
 from tests.report import sample
 from tests.report.page_reader import Element, Page
 
@@ -186,19 +185,6 @@ def test_failed_seeds_leave_no_false_mean(tmp_path: Path) -> None:
     assert "Test accuracy" not in " ".join(tile.text for tile in page.all("div", "tile"))
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def dump_dom(path: Path, profile: Path) -> str:
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"]
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [CHROMIUM, *flags, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    return done.stdout
-
-
 def candidate_rows(page: Page) -> list[Element]:
     return [e for e in page.all("tr") if re.fullmatch(r"c\d+", e.attributes.get("id", ""))]
 
@@ -207,7 +193,7 @@ def candidate_rows(page: Page) -> list[Element]:
 def test_browser_shows_the_page_and_runs_our_script(tmp_path: Path) -> None:
     archive = sample.archive()
     make(tmp_path, archive_=archive, final_=sample.final(archive))
-    page = Page.read(dump_dom(tmp_path / "out" / "report.html", tmp_path / "profile"))
+    page = Page.read(browse((tmp_path / "out" / "report.html").as_uri(), tmp_path / "profile", "--dump-dom"))
     assert page.by_id("tip").tag == "div"  # only the script makes it, so the policy let it run
     assert len(candidate_rows(page)) == len(archive["entries"])
     assert {"result", "progress", "size", "lineage", "winner", "failures", "registry", "planner", "fills"} <= {
@@ -226,7 +212,7 @@ def test_browser_sorts_by_accuracy_and_filters(tmp_path: Path) -> None:
     </script>"""
     html = re.sub(r"<meta http-equiv[^>]*>", "", html).replace("</body>", f"{press}</body>")
     (tmp_path / "pressed.html").write_text(html)
-    page = Page.read(dump_dom(tmp_path / "pressed.html", tmp_path / "profile"))
+    page = Page.read(browse((tmp_path / "pressed.html").as_uri(), tmp_path / "profile", "--dump-dom"))
     rows = candidate_rows(page)
     shown = [row for row in rows if "hidden" not in row.attributes]
     assert 0 < len(shown) < len(rows)
