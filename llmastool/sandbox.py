@@ -1,8 +1,10 @@
 """The sandbox in which code of other people runs: bubblewrap around a process, with limits inside.
 
 Inside there is no network, the file system is read-only but for the folders that are named and an empty `/tmp`,
-home folders are empty, and the environment holds nothing of the caller's. Limits on memory, CPU time, file size and
-open files are set by the process itself before it touches foreign code (`Limits.apply`), and its children inherit them.
+home folders and `/run`, where other programs listen on sockets, are empty, there are no capabilities, and the
+environment holds nothing of the caller's. Limits on memory, CPU time, file size, open files and processes are set by
+the process itself before it touches foreign code (`Limits.apply`), and its children inherit them. Where one process
+forks children for pieces of foreign code, these are kept from it and from each other (`enclose`).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import ctypes
 import functools
 import importlib.util
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -25,7 +28,13 @@ from llmastool.errors import SandboxError
 ALLOW_WEAK = "LLMASTOOL_ALLOW_WEAK_SANDBOX"
 """Environment variable that, set to `1`, lets work go on with limits only, where namespaces are not allowed."""
 
+ISOLATED = "LLMASTOOL_ISOLATED"
+"""Environment variable that is `1` in a process inside of bubblewrap."""
+
 GIB = 1024**3
+
+_TEMPORARY_BYTES = GIB
+"""Size of each folder that is empty and writable inside; what is written there takes up memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,8 @@ class Limits:
     """Largest file it may write, in bytes."""
     open_files: int = 256
     """Number of open files."""
+    processes: int = 256
+    """Number of processes and threads of this user in the sandbox. The system does not hold root to it."""
 
     def apply(self) -> None:
         """Set the limits on this process, and end it when its parent ends. They cannot be raised again."""
@@ -49,12 +60,89 @@ class Limits:
         resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_seconds, self.cpu_seconds + 1))
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.open_files, self.open_files))
+        resource.setrlimit(resource.RLIMIT_NPROC, (self.processes, self.processes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def adopt_orphans() -> None:
     """Become the parent of every process that a child leaves behind, so that it can be found and killed."""
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def enclose(temporary_bytes: int = 256 * 1024**2) -> None:
+    """Cut a forked child of a sandboxed process off from its parent and from the parent's other children.
+
+    This returns in a new process, in namespaces of its own: it can neither signal nor look into a process outside, has
+    empty folders `/tmp` and `/dev/shm` to itself, and all that it starts dies with it. The process that called stays
+    behind with the files that are open, waits for it, and ends as it does. Call this with one thread only, before
+    foreign code and limits on CPU time are touched. Where the weak sandbox was allowed, this changes nothing.
+
+    Args:
+        temporary_bytes: size of each of those folders, in bytes.
+
+    Raises:
+        OSError: the namespaces cannot be had, although this runs inside of bubblewrap.
+    """
+    if os.environ.get(ISOLATED) != "1":
+        return
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    # CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID
+    if libc.unshare(0x10000000 | 0x20000 | 0x8000000 | 0x20000000):
+        raise OSError(ctypes.get_errno(), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    for folder in ("/tmp", "/dev/shm"):
+        _empty(Path(folder), temporary_bytes, libc)
+    inner = os.fork()
+    if inner:
+        _follow(inner)
+    os.setsid()  # a signal to its own group must not reach the process that waits
+    _drop_capabilities(libc)
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _empty(folder: Path, size: int, libc: ctypes.CDLL) -> None:
+    """Mount an empty file system over a folder of the own namespace; what is mounted below it stays where it is."""
+
+    def mount(source: str, target: Path, kind: str, flags: int, data: str = "") -> None:
+        if libc.mount(source.encode(), str(target).encode(), kind.encode(), flags, data.encode()):
+            raise OSError(ctypes.get_errno(), "mount", str(target))
+
+    kept = {inner: os.open(inner, os.O_PATH) for inner in _mounted_below(folder)}
+    mount("tmpfs", folder, "tmpfs", 6, f"size={size}")  # MS_NOSUID, MS_NODEV
+    for inner, place in kept.items():
+        inner.mkdir(parents=True)
+        mount(f"/proc/self/fd/{place}", inner, "none", 4096 | 16384)  # MS_BIND, MS_REC
+        os.close(place)
+
+
+def _mounted_below(folder: Path) -> list[Path]:
+    """Return the folders in a folder on which something is mounted, without those inside of others."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    places = {Path(re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), line.split()[4])) for line in lines}
+    below = {place for place in places if folder in place.parents and place.is_dir()}
+    return sorted(place for place in below if not below.intersection(place.parents))
+
+
+def _follow(inner: int) -> None:
+    """Wait for a process and end as it does, without returning."""
+    _, status = os.waitpid(inner, 0)
+    if os.WIFSIGNALED(status):
+        signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Give up what a new user namespace gave: capabilities with which mounts could be changed."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    for capability in range(last + 1):
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    if libc.capset(header, (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def virtual_memory() -> int:
@@ -86,11 +174,16 @@ def command(
         return list(argv)
     package = Path(__file__).resolve().parent.parent
     bind = [Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve(), package, *map(Path.resolve, readable)]
-    out = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session"]
-    out += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
-    homes = {Path("/root"), Path("/home"), Path.home().resolve()}
-    for home in sorted(h for h in homes if h.is_dir() and h != Path("/")):
-        out += ["--tmpfs", str(home)]
+    out = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--setenv", ISOLATED, "1"]
+    # Root would keep its capabilities otherwise, and could make the mounts below writable again. What it keeps lets
+    # `enclose` map its user into a further namespace, and is of no other use here.
+    out += ["--cap-drop", "ALL", *(["--cap-add", "CAP_SETFCAP"] if os.getuid() == 0 else [])]
+    # The kernel's settings belong to root, in a namespace too: they are made read-only apart.
+    out += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    homes = {Path("/root"), Path("/home"), Path.home().resolve(), Path("/run"), Path("/var/tmp")}
+    empty = [h for h in homes if h.is_dir() and not h.is_symlink() and h != Path("/")]
+    for folder in (Path("/tmp"), Path("/dev/shm"), *sorted(empty)):
+        out += ["--size", str(_TEMPORARY_BYTES), "--tmpfs", str(folder)]
     for path in sorted(set(bind)):
         out += ["--ro-bind", str(path), str(path)]
     for path in hidden:
