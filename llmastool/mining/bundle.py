@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from llmastool.canonical import Json, digest, dumps, write_atomic
+from llmastool.mining.packing import Packer, unpack_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,29 +115,106 @@ class Bundle:
     @staticmethod
     def from_json(value: Json) -> Bundle:
         """Read what `to_json` wrote."""
-        return Bundle(
-            **{
-                **value,
-                "source": SourcePin(**value["source"]),
-                "lines": tuple(value["lines"]),
-                "files": tuple(
-                    SlicedFile(**{**f, "statements": tuple((line, text) for line, text in f["statements"])})
-                    for f in value["files"]
-                ),
-                "signature": tuple(Parameter(**p) for p in value["signature"]),
-                "forward": tuple(Parameter(**p) for p in value["forward"]),
-                "third_party": tuple(value["third_party"]),
-                "calls": tuple(CallSite(**{**c, "args": tuple(c["args"])}) for c in value["calls"]),
-            }
-        )
+        return _bundle(value, _files(value["files"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A piece of a source that builds modules when it is run: a function, or an example of its documentation."""
+
+    name: str
+    """Dotted name of the function; `<top package>.__example__.<n>` for an example."""
+    kind: Literal["factory", "example"]
+    module: str
+    """Name of the file's module that holds the function, or that is the example."""
+    files: tuple[SlicedFile, ...]
+    """The slice: every file that is needed, sorted by name."""
+    classes: tuple[str, ...] = ()
+    """Names of the mined classes whose definitions are in the slice."""
+    third_party: tuple[str, ...] = ()
+    """Top-level packages that the slice imports, the source's own left out."""
+
+    def to_json(self) -> Json:
+        """Return a JSON value that `from_json` reads back."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Json) -> Program:
+        """Read what `to_json` wrote."""
+        return _program(value, _files(value["files"]))
+
+
+def pack(bundles: Sequence[Bundle]) -> Json:
+    """Return bundles as one JSON value, in their order, in which every statement is stored once."""
+    return _pack(bundles)
+
+
+def unpack(value: Json) -> list[Bundle]:
+    """Read what `pack` made; the bundles share what they have in common."""
+    return [_bundle(row, files) for row, files in _unpack(value)]
 
 
 def write_bundles(path: Path, bundles: Sequence[Bundle]) -> None:
-    """Write bundles as one JSON-lines file, sorted by id."""
-    ordered = sorted(bundles, key=lambda b: b.id)
-    write_atomic(path, "".join(dumps(b.to_json()) + "\n" for b in ordered))
+    """Write bundles packed, sorted by id: a line with the tables, then a line for each bundle."""
+    _write(path, pack(sorted(bundles, key=lambda b: b.id)))
 
 
 def read_bundles(path: Path) -> list[Bundle]:
     """Read what `write_bundles` wrote."""
-    return [Bundle.from_json(json.loads(line)) for line in path.read_text().splitlines()]
+    return unpack(_read(path))
+
+
+def write_programs(path: Path, programs: Sequence[Program]) -> None:
+    """Write programs in the same form, sorted by name."""
+    _write(path, _pack(sorted(programs, key=lambda p: p.name)))
+
+
+def read_programs(path: Path) -> list[Program]:
+    """Read what `write_programs` wrote; nothing where there is no such file."""
+    return [_program(row, files) for row, files in _unpack(_read(path))] if path.exists() else []
+
+
+def _pack(items: Sequence[Bundle] | Sequence[Program]) -> Json:
+    packer = Packer()
+    rows = [{**replace(item, files=()).to_json(), "files": packer.add(item.files)} for item in items]
+    return {"tables": packer.tables(), "rows": rows}
+
+
+def _unpack(value: Json) -> Iterator[tuple[Json, tuple[SlicedFile, ...]]]:
+    table = unpack_files(value["tables"], lambda n, p, s: SlicedFile(name=n, package=p, statements=s))
+    return ((row, tuple(table[place] for place in row["files"])) for row in value["rows"])
+
+
+def _write(path: Path, packed: Json) -> None:
+    write_atomic(path, "".join(dumps(line) + "\n" for line in (packed["tables"], *packed["rows"])))
+
+
+def _read(path: Path) -> Json:
+    # not splitlines(): JSON leaves line separators of other scripts as they are
+    tables, *rows = map(json.loads, path.read_text(encoding="utf-8").rstrip("\n").split("\n"))
+    return {"tables": tables, "rows": rows}
+
+
+def _files(value: Json) -> tuple[SlicedFile, ...]:
+    return tuple(SlicedFile(**{**f, "statements": tuple((n, text) for n, text in f["statements"])}) for f in value)
+
+
+def _bundle(value: Json, files: tuple[SlicedFile, ...]) -> Bundle:
+    return Bundle(
+        **{
+            **value,
+            "source": SourcePin(**value["source"]),
+            "lines": tuple(value["lines"]),
+            "files": files,
+            "signature": tuple(Parameter(**p) for p in value["signature"]),
+            "forward": tuple(Parameter(**p) for p in value["forward"]),
+            "third_party": tuple(value["third_party"]),
+            "calls": tuple(CallSite(**{**c, "args": tuple(c["args"])}) for c in value["calls"]),
+        }
+    )
+
+
+def _program(value: Json, files: tuple[SlicedFile, ...]) -> Program:
+    return Program(
+        **{**value, "files": files, "classes": tuple(value["classes"]), "third_party": tuple(value["third_party"])}
+    )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from tree_sitter import Node
 
 from llmastool.canonical import Json
 from llmastool.mining.bundle import CallSite
-from llmastool.mining.index import IndexedFile, SourceIndex
-from llmastool.mining.names import chain, field, text
+from llmastool.mining.index import SourceIndex
+from llmastool.mining.nodes import arguments, chain, field, text, walk
+from llmastool.mining.parsed import IndexedFile
 
 MAX_SITES = 20
 """Most call sites that are kept for a class; those with the most literal values come first."""
@@ -22,22 +24,16 @@ def call_sites(index: SourceIndex, names: Collection[str]) -> Mapping[str, tuple
     last = {name.split(".")[-1] for name in names}
     wanted = set(names)
     found: dict[str, list[CallSite]] = defaultdict(list)
-    for file in index.files.values():
-        for node in _calls(file.root):
-            function = field(node, "function")
-            dotted = chain(function) if function is not None else None
-            if dotted is None or dotted.split(".")[-1] not in last:
-                continue
-            for target in {f.name for f in index.resolve(file, dotted)} & wanted:
-                found[target].append(_site(index, file, node))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of invalid escapes, in code that is not ours
+        for file in index.files.values():
+            for node in (n for n in walk(file.root) if n.type == "call"):
+                function = field(node, "function")
+                dotted = chain(function) if function is not None else None
+                if dotted is not None and dotted.split(".")[-1] in last:
+                    for target in {f.name for f in index.resolve(file, dotted)} & wanted:
+                        found[target].append(_site(index, file, node))
     return {name: tuple(sorted(sites, key=_literal_share, reverse=True)[:MAX_SITES]) for name, sites in found.items()}
-
-
-def _calls(node: Node) -> Iterator[Node]:
-    if node.type == "call":
-        yield node
-    for child in node.named_children:
-        yield from _calls(child)
 
 
 def _literal_share(site: CallSite) -> float:
@@ -48,12 +44,11 @@ def _literal_share(site: CallSite) -> float:
 def _site(index: SourceIndex, file: IndexedFile, node: Node) -> CallSite:
     args: list[Json] = []
     kwargs: dict[str, Json] = {}
-    listed = field(node, "arguments")
-    for item in listed.named_children if listed is not None else ():
+    for item in arguments(node):
         name, value = field(item, "name"), field(item, "value")
         if item.type == "keyword_argument" and name is not None and value is not None:
             kwargs[text(name)] = _value(index, file, value)
-        elif item.type != "comment":
+        else:
             args.append(_value(index, file, item))
     return CallSite(path=file.source.path, line=node.start_point[0] + 1, args=tuple(args), kwargs=kwargs)
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tree_sitter import Node
 
 from llmastool.mining.bundle import Parameter
-from llmastool.mining.index import IndexedFile, SourceIndex, Statement
-from llmastool.mining.names import chain, field, text
+from llmastool.mining.index import SourceIndex
+from llmastool.mining.nodes import chain, field, text
+from llmastool.mining.parsed import IndexedFile
+from llmastool.mining.statements import BLOCKS, Statement
 
 _NOT_MODULES = ("functional", "init", "utils", "parameter", "Parameter", "ParameterList", "ParameterDict")
+_HOLDERS = BLOCKS | {"block", "decorated_definition", "else_clause", "elif_clause", "except_clause", "finally_clause"}
+"""Kinds of node that may hold a class definition in the scope of a module or class."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,7 @@ class ClassFinder:
 
     def __init__(self, index: SourceIndex) -> None:
         self.index = index
-        self._verdicts: dict[tuple[str, str], bool] = {}
-        self._nodes: dict[tuple[str, str], Node] = {}
+        self._verdicts: dict[tuple[str, int], bool] = {}
 
     def find(self) -> list[ModuleClass]:
         """Return every module class of the source, in the order of files and lines."""
@@ -54,38 +58,57 @@ class ClassFinder:
         """Yield the module classes of one file; of several definitions of one name, the last."""
         found: dict[str, ModuleClass] = {}
         for statement in file.statements:
-            for qualname, node in _class_nodes(statement.node, ""):
-                if self._derives(file, node, f"{file.name}.{qualname}"):
+            for qualname, node in class_nodes(statement.node):
+                if self._derives(file, node):
                     found[qualname] = ModuleClass(file, statement, node, qualname)
         yield from found.values()
 
-    def _derives(self, file: IndexedFile, node: Node, name: str) -> bool:
-        key = (file.name, f"{name}:{node.start_byte}")
+    def _derives(self, file: IndexedFile, node: Node) -> bool:
+        """Return whether a class derives from a module class; what is known of its ancestors is not asked again."""
+        key = (file.name, node.start_byte)
         if key not in self._verdicts:
             self._verdicts[key] = False  # a class among its own bases is no module
-            self._verdicts[key] = any(is_torch_module(b) for b, _, _ in self._ancestors(file, node, frozenset()))
+            stack, seen = list(self._bases(file, node)), {key}
+            while stack and not self._verdicts[key]:
+                name, owner, parent = stack.pop()
+                if owner is None or parent is None:
+                    self._verdicts[key] = is_torch_module(name)
+                    continue
+                base = (owner.name, parent.start_byte)
+                if base in self._verdicts:
+                    self._verdicts[key] = self._verdicts[base]
+                elif base not in seen:
+                    stack.extend(self._bases(owner, parent))
+                seen.add(base)
         return self._verdicts[key]
 
-    def _ancestors(
-        self, file: IndexedFile, node: Node, seen: frozenset[str]
-    ) -> Iterator[tuple[str, IndexedFile | None, Node | None]]:
+    def _ancestors(self, file: IndexedFile, node: Node) -> Iterator[tuple[str, IndexedFile | None, Node | None]]:
         """Yield `(dotted name, file, class node)` of every base, near ones first; the latter two None if outside."""
+        seen: set[str] = set()
+        stack = list(reversed(list(self._bases(file, node))))
+        while stack:
+            name, owner, parent = stack.pop()
+            if owner is None or parent is None:
+                yield name, None, None
+            elif f"{name}:{parent.start_byte}" not in seen:
+                seen.add(f"{name}:{parent.start_byte}")
+                yield name, owner, parent
+                stack.extend(reversed(list(self._bases(owner, parent))))
+
+    def _bases(self, file: IndexedFile, node: Node) -> Iterator[tuple[str, IndexedFile | None, Node | None]]:
         for base in _base_chains(node):
             for found in self.index.resolve(file, base):
-                if found.name in seen:
-                    continue
                 if found.file is None or found.statement is None:
                     yield found.name, None, None
                     continue
                 qualname = found.name[len(found.file.name) + 1 :]
-                nodes = [n for q, n in _class_nodes(found.statement.node, "") if q == qualname]
-                for parent in nodes:
-                    yield found.name, found.file, parent
-                    yield from self._ancestors(found.file, parent, seen | {found.name})
+                for name, parent in class_nodes(found.statement.node):
+                    if name == qualname:
+                        yield found.name, found.file, parent
 
     def method(self, cls: ModuleClass, name: str) -> Node | None:
         """Return the definition of a method, the class's own or the nearest inherited one within the source."""
-        nodes = [cls.node, *(n for _, _, n in self._ancestors(cls.file, cls.node, frozenset()) if n is not None)]
+        nodes = [cls.node, *(n for _, _, n in self._ancestors(cls.file, cls.node) if n is not None)]
         for node in nodes:
             for method in _methods(node):
                 label = field(method, "name")
@@ -97,7 +120,7 @@ class ClassFinder:
         """Return whether the class has a forward: its own, inherited, or of a `torch.nn` class other than `Module`."""
         if self.method(cls, "forward") is not None:
             return True
-        bases = {b for b, _, _ in self._ancestors(cls.file, cls.node, frozenset())}
+        bases = {b for b, _, _ in self._ancestors(cls.file, cls.node)}
         plain = ("Module", "ModuleList", "ModuleDict")
         return any(is_torch_module(b) and b.split(".")[-1] not in plain for b in bases)
 
@@ -108,19 +131,18 @@ def is_torch_module(dotted: str) -> bool:
     return parts[:2] == ["torch", "nn"] and parts[-1][:1].isupper() and not set(parts) & set(_NOT_MODULES)
 
 
-def _class_nodes(node: Node, prefix: str) -> Iterator[tuple[str, Node]]:
+def class_nodes(node: Node) -> Iterator[tuple[str, Node]]:
     """Yield `(qualified name, node)` of the classes reachable as attributes of the module, nested ones included."""
-    if node.type == "class_definition":
+    stack = [(node, "")]
+    while stack:
+        node, prefix = stack.pop()
         name, body = field(node, "name"), field(node, "body")
-        if name is None or body is None:
-            return
-        qualname = f"{prefix}{text(name)}"
-        yield qualname, node
-        for child in body.named_children:
-            yield from _class_nodes(child, f"{qualname}.")
-    elif node.type not in ("function_definition", "lambda", "expression_statement"):
-        for child in node.named_children:
-            yield from _class_nodes(child, prefix)
+        if node.type == "class_definition":
+            if name is not None and body is not None:
+                yield f"{prefix}{text(name)}", node
+                stack.extend((child, f"{prefix}{text(name)}.") for child in reversed(body.named_children))
+        elif node.type in _HOLDERS:
+            stack.extend((child, prefix) for child in reversed(node.named_children))
 
 
 def _base_chains(node: Node) -> Iterator[str]:
@@ -171,14 +193,19 @@ def _parameter(node: Node, keyword_only: bool) -> Parameter | None:
     )
 
 
-def docstring(node: Node) -> str:
-    """Return a class's docstring, cleaned; empty when it has none."""
+def docstring(node: Node, *, clean: bool = True) -> str:
+    """Return a class's docstring, every line stripped unless told otherwise; empty when it has none."""
     body = field(node, "body")
-    first = body.named_children[0] if body is not None and body.named_children else None
-    if first is None or first.type != "expression_statement" or first.named_children[0].type != "string":
+    statements = [c for c in body.named_children if c.type != "comment"] if body is not None else []
+    first = statements[0] if statements and statements[0].type == "expression_statement" else None
+    if first is None or first.named_children[0].type not in ("string", "concatenated_string"):
         return ""
     try:
-        value = ast.literal_eval(text(first.named_children[0]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of invalid escapes, in code that is not ours
+            value = ast.literal_eval(text(first.named_children[0]))
     except (ValueError, SyntaxError):
         return ""
-    return "\n".join(line.strip() for line in value.strip().splitlines()) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return "\n".join(line.strip() for line in value.strip().splitlines()) if clean else value

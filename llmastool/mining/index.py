@@ -1,4 +1,4 @@
-"""The index of a source: every file's top-level statements, what they bind, and where a name leads across files."""
+"""The index of a source: all its files, and where a name leads across them."""
 
 from __future__ import annotations
 
@@ -6,147 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import tree_sitter_python
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Node
 
-from llmastool.mining.names import Import, binds, chain, chains, field, imports_of, needs, text
-from llmastool.mining.sources import SourceFile, SourceTree
+from llmastool.mining.imports import Import
+from llmastool.mining.names import COMPREHENSIONS
+from llmastool.mining.nodes import chain, field, text, walk
+from llmastool.mining.parsed import IndexedFile
+from llmastool.mining.sources import SourceTree
+from llmastool.mining.statements import Statement
 
-_PARSER = Parser(Language(tree_sitter_python.language()))
-_IMPORTS = ("import_statement", "import_from_statement")
-
-
-class Statement:
-    """A top-level statement of a file. What it needs is worked out when first asked for."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.line = node.start_point[0] + 1
-        """First line, from 1."""
-
-    @cached_property
-    def text(self) -> str:
-        """Source text."""
-        return text(self.node)
-
-    @cached_property
-    def binds(self) -> frozenset[str]:
-        """Names that it binds in the module."""
-        return frozenset(binds(self.node))
-
-    @cached_property
-    def needs(self) -> frozenset[str]:
-        """Chains that it reads, now or when a function in it runs."""
-        return needs(self.node)
-
-    @cached_property
-    def chains(self) -> frozenset[str]:
-        """Every chain written in it, whatever scope it belongs to."""
-        return frozenset(chains(self.node))
-
-    @cached_property
-    def imports(self) -> tuple[Import, ...]:
-        """All imports in it, at any depth."""
-        return tuple(imports_of(self.node))
-
-    @property
-    def is_import(self) -> bool:
-        """Whether it is a bare import, which can be narrowed to the names in use."""
-        return self.node.type in _IMPORTS
-
-    @property
-    def definition(self) -> Node | None:
-        """The class or function that it defines, decorators taken off; None for other statements."""
-        node = self.node
-        if node.type == "decorated_definition":
-            return field(node, "definition")
-        return node if node.type in ("class_definition", "function_definition") else None
-
-    @cached_property
-    def touches(self) -> str | None:
-        """The name whose object it changes without binding it: `X.y = ...`, `X[y] = ...`, `X.append(...)`."""
-        if self.node.type != "expression_statement" or not self.node.named_children:
-            return None
-        inner = self.node.named_children[0]
-        if inner.type in ("assignment", "augmented_assignment"):
-            target = field(inner, "left")
-        elif inner.type == "call":
-            target = field(inner, "function")
-        else:
-            return None
-        if target is None or target.type not in ("attribute", "subscript"):
-            return None
-        while target is not None and target.type in ("attribute", "subscript"):
-            target = field(target, "object") or field(target, "value")
-        return text(target) if target is not None and target.type == "identifier" else None
-
-
-class IndexedFile:
-    """One parsed file."""
-
-    def __init__(self, source: SourceFile) -> None:
-        self.source = source
-        self.name = source.module
-        tree = _PARSER.parse(source.content)
-        self.root = tree.root_node
-        self.broken = self.root.has_error
-        """Whether the file has a syntax error; what could be parsed around it is still there."""
-        self.statements = [Statement(n) for n in self.root.named_children if n.type not in ("comment", "ERROR")]
-        self.futures = [s for s in self.statements if s.node.type == "future_import_statement"]
-
-    @cached_property
-    def binders(self) -> Mapping[str, list[Statement]]:
-        """Statements by the names that they bind."""
-        found: dict[str, list[Statement]] = {}
-        for statement in self.statements:
-            if _is_main_guard(statement.node):
-                continue
-            for name in statement.binds:
-                found.setdefault(name, []).append(statement)
-        return found
-
-    @cached_property
-    def touchers(self) -> Mapping[str, list[Statement]]:
-        """Statements by the name whose object they change."""
-        found: dict[str, list[Statement]] = {}
-        for statement in self.statements:
-            if statement.touches is not None:
-                found.setdefault(statement.touches, []).append(statement)
-        return found
-
-    @cached_property
-    def stars(self) -> list[tuple[Statement, Import]]:
-        """All `from ... import *` of the file."""
-        return [(s, i) for s in self.statements if "*" in s.text for i in s.imports if i.name == "*"]
-
-    @cached_property
-    def exports(self) -> frozenset[str] | None:
-        """Names in `__all__`, as far as they are written as literals; None where there is no `__all__`."""
-        statements = self.binders.get("__all__", []) + self.touchers.get("__all__", [])
-        if not statements:
-            return None
-        return frozenset(text(n) for s in statements for n in _strings(s.node))
-
-    def absolute(self, item: Import) -> str:
-        """Return the absolute dotted module that an import of this file names."""
-        if item.level == 0:
-            return item.module
-        parts = self.name.split(".")
-        parts = parts if self.source.package else parts[:-1]
-        parts = parts[: len(parts) - (item.level - 1)]
-        return ".".join([*parts, item.module] if item.module else parts)
-
-
-def _is_main_guard(node: Node) -> bool:
-    condition = field(node, "condition") if node.type == "if_statement" else None
-    return condition is not None and "__name__" in text(condition)
-
-
-def _strings(node: Node) -> Iterator[Node]:
-    if node.type == "string_content":
-        yield node
-    for child in node.named_children:
-        yield from _strings(child)
+LONGEST_CHAIN = 50
+"""Most parts of a chain that are followed. `x = x.y` names ever longer ones."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +31,38 @@ class Found:
     """Absolute dotted name."""
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A chain that is still to be followed."""
+
+    file: IndexedFile
+    dotted: str
+
+
 class SourceIndex:
     """All files of a source, and the way names take between them."""
 
     def __init__(self, tree: SourceTree) -> None:
         self.tree = tree
         self.files = {f.module: IndexedFile(f) for f in tree.files}
+        self._exports: dict[str, frozenset[str] | None] = {}
+        self._origins: dict[tuple[str, str], list[IndexedFile]] = {}
+
+    @cached_property
+    def definers(self) -> Mapping[str, list[str]]:
+        """Modules by the names of the classes and functions that they define."""
+        found: dict[str, list[str]] = {}
+        for file in self.files.values():
+            for name in {n for s in file.statements if s.definition is not None for n in s.binds}:
+                found.setdefault(name, []).append(file.name)
+        return found
+
+    @cached_property
+    def packages(self) -> frozenset[str]:
+        """Top-level packages that the source imports."""
+        return frozenset(
+            f.absolute(i).split(".")[0] for f in self.files.values() for s in f.statements for i in s.imports
+        )
 
     def provides(self, file: IndexedFile, name: str) -> bool:
         """Return whether a file binds `name` to something other than its own submodule of that name."""
@@ -175,77 +71,159 @@ class SourceIndex:
             imported = {f"{file.absolute(i)}.{i.name}" for i in statement.imports if i.bound == name and i.name}
             if own not in self.files or imported != {own}:
                 return True
-        return name not in file.binders and bool(self.star_origin(file, name))
+        if name in file.binders:
+            return False
+        if self.star_origin(file, name) or file.dynamic_binders(name):
+            return True
+        return "__getattr__" in file.binders and own not in self.files
 
-    def star_origin(self, file: IndexedFile, name: str, seen: frozenset[str] = frozenset()) -> list[IndexedFile]:
-        """Return the files of the source from which a star import of `file` brings `name`."""
-        found = []
+    def home(self, file: IndexedFile, dotted: str) -> tuple[IndexedFile, str, str] | None:
+        """Return the file of the source, the name and the rest to which imports lead from a chain; None for outside."""
+        seen: set[tuple[str, str]] = set()
+        while (file.name, dotted) not in seen:
+            seen.add((file.name, dotted))
+            root, _, rest = dotted.partition(".")
+            statements = file.binders.get(root, [])
+            items = [i for s in statements for i in s.imports if i.bound == root and not i.guarded]
+            if statements and not items:
+                return file, root, rest
+            if items:
+                whole = self._whole(file, items[0], rest)
+            else:
+                whole = next((f"{o.name}.{dotted}" for o in self.star_origin(file, root)), "")
+            parts = whole.split(".")
+            cut = next((n for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in self.files), 0)
+            if not cut:
+                return None
+            file, dotted = self.files[".".join(parts[:cut])], ".".join(parts[cut:])
+        return None
+
+    @staticmethod
+    def _whole(file: IndexedFile, item: Import, rest: str) -> str:
+        """Return the absolute dotted name of what is read from an imported name."""
+        module = file.absolute(item)
+        if item.name is None:
+            base = module if item.bound != module.split(".")[0] else item.bound
+        else:
+            base = f"{module}.{item.name}"
+        return f"{base}.{rest}" if rest else base
+
+    def exports(self, file: IndexedFile, name: str) -> bool:
+        """Return whether `from file import *` brings `name`, as far as `__all__` is written out."""
+        listed = self._listed(file)
+        return not name.startswith("_") if listed is None else name in listed
+
+    def _listed(self, file: IndexedFile) -> frozenset[str] | None:
+        """Return the names in a file's `__all__`, other files' added in; None where there is none that can be read."""
+        if file.name not in self._exports:
+            self._exports[file.name] = None  # what a file in a circle of imports sees of it
+            self._exports[file.name] = self._read_all(file)
+        return self._exports[file.name]
+
+    def _read_all(self, file: IndexedFile) -> frozenset[str] | None:
+        statements = {id(s): s for s in [*file.binders.get("__all__", []), *file.touchers.get("__all__", [])]}
+        names: set[str] = set()
+        for statement in statements.values():
+            if any(n.type in COMPREHENSIONS for n in walk(statement.node)):
+                return None  # computed in a way that only running it would tell
+            names.update(text(n) for n in walk(statement.node) if n.type == "string_content")
+            for dotted in statement.chains:
+                if dotted.partition(".")[0] != "__all__":
+                    more = self._listed_by(file, dotted)
+                    if more is None:
+                        return None
+                    names.update(more)
+        return frozenset(names) if statements else None
+
+    def _listed_by(self, file: IndexedFile, dotted: str) -> frozenset[str] | None:
+        """Return the `__all__` of another file, read as `other.__all__` or by the name under which it was imported."""
+        owner, _, last = dotted.rpartition(".")
+        if owner and last == "__all__":
+            found = [f.file for f in self.resolve(file, owner) if f.file is not None and f.statement is None]
+            below = self.files.get(f"{file.name}.{owner}")  # a package knows its submodules without an import
+            found += [below] if below is not None and not found else []
+        else:
+            items = [i for s in file.binders.get(dotted, []) for i in s.imports if i.bound == dotted]
+            modules = [file.absolute(i) for i in items if i.name == "__all__"]
+            found = [self.files[m] for m in modules if m in self.files]
+        lists = [self._listed(f) for f in found]
+        known = [names for names in lists if names is not None]
+        return frozenset().union(*known) if known and len(known) == len(lists) else None
+
+    def star_origin(self, file: IndexedFile, name: str) -> list[IndexedFile]:
+        """Return the files of the source from which a star import of `file` brings `name`, in the order of the text."""
+        key = (file.name, name)
+        if key not in self._origins:
+            origins = {o.name: o for o in self._star_files(file) if self._brings(o, name)}
+            self._origins[key] = list(origins.values())
+        return self._origins[key]
+
+    def _star_files(self, file: IndexedFile) -> Iterator[IndexedFile]:
         for _, item in file.stars:
             origin = self.files.get(file.absolute(item))
-            if origin is None or origin.name in seen:
-                continue
-            hidden = origin.exports is not None and name not in origin.exports
-            if hidden or (name.startswith("_") and origin.exports is None):
-                continue
-            if name in origin.binders or self.star_origin(origin, name, seen | {file.name}):
-                found.append(origin)
-        return found
+            if origin is not None and origin is not file:
+                yield origin
+
+    def _brings(self, origin: IndexedFile, name: str) -> bool:
+        """Return whether a star import of `origin` brings `name`, by a binding of its own or a star import in turn."""
+        seen: set[str] = set()
+        stack = [origin]
+        while stack:
+            file = stack.pop()
+            if file.name not in seen and self.exports(file, name):
+                if name in file.binders:
+                    return True
+                seen.add(file.name)
+                stack.extend(self._star_files(file))
+        return False
 
     def resolve(self, file: IndexedFile, dotted: str) -> Iterator[Found]:
         """Yield the ends to which a chain read in `file` can lead; more than one where code chooses at run time."""
-        yield from self._resolve(file, dotted, frozenset())
+        seen: set[tuple[str, str]] = set()
+        stack: list[Found | _Read] = [_Read(file, dotted)]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, Found):
+                yield item
+            elif (item.file.name, item.dotted) not in seen and item.dotted.count(".") < LONGEST_CHAIN:
+                seen.add((item.file.name, item.dotted))
+                stack.extend(reversed(list(self._step(item.file, item.dotted))))
 
-    def _resolve(self, file: IndexedFile, dotted: str, seen: frozenset[tuple[str, str]]) -> Iterator[Found]:
-        if (file.name, dotted) in seen:
-            return
-        seen = seen | {(file.name, dotted)}
+    def _step(self, file: IndexedFile, dotted: str) -> Iterator[Found | _Read]:
         root, _, rest = dotted.partition(".")
         statements = file.binders.get(root, [])
         for statement in statements:
             imported = [i for i in statement.imports if i.bound == root]
             if imported:
-                for item in imported:
-                    yield from self._follow(file, item, rest, seen)
+                yield from (self._follow(file, item, rest) for item in imported)
             elif statement.definition is not None:
                 yield Found(file, statement, f"{file.name}.{dotted}")
             else:
                 alias = _alias(statement.node, root)
                 if alias is not None:
-                    yield from self._resolve(file, f"{alias}.{rest}" if rest else alias, seen)
+                    yield _Read(file, f"{alias}.{rest}" if rest else alias)
                 elif statement.node.type in ("if_statement", "try_statement"):
                     yield Found(file, statement, f"{file.name}.{dotted}")
         if not statements:
-            for origin in self.star_origin(file, root):
-                yield from self._resolve(origin, dotted, seen)
+            yield from (_Read(origin, dotted) for origin in self.star_origin(file, root))
             for _, item in file.stars:
                 if file.absolute(item) not in self.files:
                     yield Found(None, None, f"{file.absolute(item)}.{dotted}")
 
-    def _follow(self, file: IndexedFile, item: Import, rest: str, seen: frozenset[tuple[str, str]]) -> Iterator[Found]:
-        module = file.absolute(item)
-        if item.name is None:
-            whole = module if item.bound != module.split(".")[0] or "." not in module else item.bound
-            yield from self._module(f"{whole}.{rest}" if rest else whole, seen)
-            return
-        target = self.files.get(module)
-        below = f"{item.name}.{rest}" if rest else item.name
-        if target is not None and self.provides(target, item.name):
-            yield from self._resolve(target, below, seen)
-        else:
-            yield from self._module(f"{module}.{below}", seen)
+    def _follow(self, file: IndexedFile, item: Import, rest: str) -> Found | _Read:
+        target = self.files.get(file.absolute(item))
+        if item.name is not None and target is not None and self.provides(target, item.name):
+            return _Read(target, f"{item.name}.{rest}" if rest else item.name)
+        return self._module(self._whole(file, item, rest))
 
-    def _module(self, dotted: str, seen: frozenset[tuple[str, str]]) -> Iterator[Found]:
+    def _module(self, dotted: str) -> Found | _Read:
         """Resolve an absolute dotted name: the longest module of the source, then what is left within it."""
         parts = dotted.split(".")
         for cut in range(len(parts), 0, -1):
             file = self.files.get(".".join(parts[:cut]))
             if file is not None:
-                if cut == len(parts):
-                    yield Found(file, None, dotted)
-                else:
-                    yield from self._resolve(file, ".".join(parts[cut:]), seen)
-                return
-        yield Found(None, None, dotted)
+                return Found(file, None, dotted) if cut == len(parts) else _Read(file, ".".join(parts[cut:]))
+        return Found(None, None, dotted)
 
 
 def _alias(node: Node, name: str) -> str | None:

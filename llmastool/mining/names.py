@@ -12,226 +12,226 @@ from dataclasses import dataclass
 
 from tree_sitter import Node
 
+from llmastool.mining.imports import imports_of
+from llmastool.mining.nodes import arguments, chain, field, literal, text, unroll, walk
+
 FUNCTIONS = frozenset({"function_definition", "lambda"})
 COMPREHENSIONS = frozenset(
     {"list_comprehension", "set_comprehension", "dictionary_comprehension", "generator_expression"}
 )
-_DEFINITIONS = frozenset({"function_definition", "class_definition"})
-_TARGET = {"assignment": "left", "augmented_assignment": "left", "for_statement": "left", "named_expression": "name"}
+DEFINITIONS = frozenset({"function_definition", "class_definition"})
+IMPORTS = frozenset({"import_statement", "import_from_statement"})
+_TARGET = {
+    "assignment": "left",
+    "augmented_assignment": "left",
+    "for_statement": "left",
+    "named_expression": "name",
+    "type_alias_statement": "left",
+}
 """Kinds of node that bind, and the field that holds what they bind."""
-_SILENT = frozenset({"import_statement", "import_from_statement", "global_statement", "nonlocal_statement", "comment"})
+_SILENT = IMPORTS | {"future_import_statement", "global_statement", "nonlocal_statement", "comment"}
 """Kinds of node that read no name."""
-
-
-def text(node: Node) -> str:
-    """Return a node's source text."""
-    raw = node.text
-    assert raw is not None
-    return raw.decode("utf-8", "replace")
-
-
-def field(node: Node, name: str) -> Node | None:
-    """Return the child of a node under a field name of the grammar."""
-    return node.child_by_field_name(name)
-
-
-@dataclass(frozen=True)
-class Import:
-    """One name that an import statement brings in."""
-
-    module: str
-    """Dotted module as written, without leading dots."""
-    level: int
-    """Number of leading dots."""
-    name: str | None
-    """Name taken from the module; None for `import module`; `*` for all."""
-    bound: str
-    """Name that it binds; empty for `*`."""
-    guarded: bool = False
-    """Whether it stands under `if TYPE_CHECKING`, and so never runs."""
-
-
-def imports_of(node: Node, *, guarded: bool = False) -> Iterator[Import]:
-    """Yield every import within a node, at any depth."""
-    if node.type == "import_statement":
-        yield from _plain_imports(node, guarded)
-    elif node.type == "import_from_statement":
-        yield from _from_imports(node, guarded)
-    elif node.type == "if_statement":
-        condition = field(node, "condition")
-        typing_only = condition is not None and text(condition).endswith("TYPE_CHECKING")
-        for child in node.named_children:
-            yield from imports_of(child, guarded=guarded or (typing_only and child == field(node, "consequence")))
-    else:
-        for child in node.named_children:
-            yield from imports_of(child, guarded=guarded)
-
-
-def _plain_imports(node: Node, guarded: bool) -> Iterator[Import]:
-    for item in node.named_children:
-        if item.type == "aliased_import":
-            name, alias = field(item, "name"), field(item, "alias")
-            assert name is not None and alias is not None
-            yield Import(text(name), 0, None, text(alias), guarded)
-        elif item.type == "dotted_name":
-            yield Import(text(item), 0, None, text(item).split(".")[0], guarded)
-
-
-def _from_imports(node: Node, guarded: bool) -> Iterator[Import]:
-    origin = field(node, "module_name")
-    if origin is None:
-        return
-    written = text(origin)
-    module = written.lstrip(".").strip()
-    level = len(written) - len(written.lstrip("."))
-    for item in node.named_children:
-        if item == origin:
-            continue
-        if item.type == "wildcard_import":
-            yield Import(module, level, "*", "", guarded)
-        elif item.type == "aliased_import":
-            name, alias = field(item, "name"), field(item, "alias")
-            assert name is not None and alias is not None
-            yield Import(module, level, text(name), text(alias), guarded)
-        elif item.type == "dotted_name":
-            yield Import(module, level, text(item), text(item), guarded)
+BLIND = frozenset({"property", "staticmethod", "classmethod"})
+"""Decorators that do not look at annotations or docstrings of what they decorate."""
 
 
 def binds(node: Node) -> Iterator[str]:
-    """Yield the names that a node binds in the scope in which it stands, nested scopes left out."""
-    kind = node.type
-    if kind in _DEFINITIONS:
-        name = field(node, "name")
-        yield from _targets(name) if name is not None else ()
-    elif kind in ("import_statement", "import_from_statement"):
-        yield from (i.bound for i in imports_of(node) if i.bound)
-    elif kind == "lambda" or kind in COMPREHENSIONS:
-        yield from _walrus(node)
-    elif kind == "as_pattern_target":
-        yield from _targets(node)
-    else:
-        target = field(node, _TARGET[kind]) if kind in _TARGET else None
-        yield from _targets(target) if target is not None else ()
-        for child in node.named_children:
-            if child != target:
-                yield from binds(child)
+    """Yield the names that a node binds in the scope in which it stands, nested scope left out."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        kind = node.type
+        if kind in DEFINITIONS:
+            name = field(node, "name")
+            yield from _targets(name) if name is not None else ()
+        elif kind in IMPORTS:
+            yield from (i.bound for i in imports_of(node) if i.bound)
+        elif kind == "lambda" or kind in COMPREHENSIONS:
+            yield from _walrus(node)
+        elif kind == "as_pattern_target":
+            yield from _targets(node)
+        else:
+            target = field(node, _TARGET[kind]) if kind in _TARGET else None
+            yield from _targets(target) if target is not None else ()
+            stack.extend(child for child in node.named_children if child != target)
 
 
 def _walrus(node: Node) -> Iterator[str]:
     for child in node.named_children:
-        if child.type == "named_expression":
-            yield from binds(child)
-        elif child.type not in FUNCTIONS:
-            yield from _walrus(child)
+        for inner in walk(child, stop=FUNCTIONS):
+            name = field(inner, "name") if inner.type == "named_expression" else None
+            yield from _targets(name) if name is not None else ()
 
 
 def _targets(node: Node) -> Iterator[str]:
-    if node.type == "identifier":
-        yield text(node)
-    elif node.type not in ("attribute", "subscript"):
-        for child in node.named_children:
-            yield from _targets(child)
-
-
-def _identifiers(node: Node) -> Iterator[str]:
-    if node.type == "identifier":
-        yield text(node)
-    for child in node.named_children:
-        yield from _identifiers(child)
-
-
-def chain(node: Node) -> str | None:
-    """Return `a.b.c` for a name or a chain of attributes of a name, else None."""
-    if node.type == "identifier":
-        return text(node)
-    if node.type == "attribute":
-        value, attribute = field(node, "object"), field(node, "attribute")
-        below = chain(value) if value is not None else None
-        return f"{below}.{text(attribute)}" if below is not None and attribute is not None else None
-    return None
+    for inner in walk(node, stop=frozenset({"attribute", "subscript"})):
+        if inner.type == "identifier":
+            yield text(inner)
 
 
 def chains(node: Node) -> Iterator[str]:
     """Yield every chain that is written within a node, whatever scope it belongs to."""
-    name = chain(node)
-    if name is not None:
-        yield name
-    elif node.type not in _SILENT:
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        name = chain(node)
+        if name is not None:
+            yield name
+        elif node.type == "attribute":
+            stack.append(unroll(node)[0])
+        elif node.type not in _SILENT:
+            stack.extend(node.named_children)
+
+
+def needs(node: Node, *, lazy: bool = False) -> frozenset[str]:
+    """Return the chains that a node reads from the scope around it, now or when a function in it runs.
+
+    Args:
+        node: Any node.
+        lazy: Whether the file has `from __future__ import annotations`: annotations are not evaluated then, and count
+            only where a decorator or a class could look at them.
+    """
+    reader = _Reader(lazy)
+    reader.read(node)
+    return frozenset(reader.found)
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Names that a function or comprehension hides, and the scope around it: entering one costs its own names only."""
+
+    names: frozenset[str]
+    outer: _Scope | None
+
+
+class _Reader:
+    """Walks one statement."""
+
+    def __init__(self, lazy: bool) -> None:
+        self.lazy = lazy
+        self.found: set[str] = set()
+        self._stack: list[tuple[Node, _Scope | None, bool]] = []
+
+    def read(self, node: Node) -> None:
+        """Collect what `node` reads."""
+        self._push(node, None, False)
+        while self._stack:
+            self._visit(*self._stack.pop())
+
+    def _push(self, node: Node | None, scope: _Scope | None, local: bool) -> None:
+        if node is not None:
+            self._stack.append((node, scope, local))
+
+    def _name(self, root: str, name: str, scope: _Scope | None) -> None:
+        while scope is not None:
+            if root in scope.names:
+                return
+            scope = scope.outer
+        self.found.add(name)
+
+    def _visit(self, node: Node, scope: _Scope | None, local: bool) -> None:
+        """Read one node; `local` says whether it runs in a function's own scope."""
+        kind = node.type
+        if kind in ("identifier", "attribute", "dotted_name"):
+            root, parts = unroll(node)
+            if root.type in ("identifier", "dotted_name"):
+                name = ".".join([text(root), *parts])
+                self._name(name.split(".")[0], name, scope)
+            else:
+                self._push(root, scope, local)
+        elif kind in FUNCTIONS:
+            self._function(node, scope, local, seen=False)
+        elif kind == "decorated_definition":
+            self._decorated(node, scope, local)
+        elif kind == "class_definition":
+            for part in ("superclasses", "body"):
+                self._push(field(node, part), scope, False)
+        elif kind in COMPREHENSIONS:
+            self._comprehension(node, scope, local)
+        elif kind == "keyword_argument":
+            self._push(field(node, "value"), scope, local)
+        elif kind == "assignment":
+            self._assignment(node, scope, local)
+        elif kind == "call" and self._literal_getattr(node, scope, local):
+            return
+        elif kind not in _SILENT:
+            self._children(node, scope, local)
+
+    def _children(self, node: Node, scope: _Scope | None, local: bool) -> None:
+        self._stack.extend((child, scope, local) for child in node.named_children)
+
+    def _assignment(self, node: Node, scope: _Scope | None, local: bool) -> None:
+        """Annotations of variables never run within a function (PEP 526)."""
+        for part in ("left", "right") if local else ("left", "right", "type"):
+            self._push(field(node, part), scope, local)
+
+    def _decorated(self, node: Node, scope: _Scope | None, local: bool) -> None:
+        definition = field(node, "definition")
+        decorators = [c for c in node.named_children if c.type == "decorator"]
+        seen = any(text(d).lstrip("@").strip() not in BLIND for d in decorators)
+        for decorator in decorators:
+            self._push(decorator, scope, local)
+        if definition is not None and definition.type == "function_definition":
+            self._function(definition, scope, local, seen=seen)
+        else:
+            self._push(definition, scope, local)
+
+    def _function(self, node: Node, scope: _Scope | None, local: bool, *, seen: bool) -> None:
+        """Defaults and annotations are read outside the function, its body inside; `seen` by a decorator or not."""
+        parameters, body = field(node, "parameters"), field(node, "body")
+        names: set[str] = set()
+        annotated = seen or not self.lazy
+        for parameter in parameters.named_children if parameters is not None else ():
+            self._push(field(parameter, "value"), scope, local)
+            if annotated:
+                self._push(field(parameter, "type"), scope, local)
+            names.update(_parameter_names(parameter))
+        if annotated:
+            self._push(field(node, "return_type"), scope, local)
+        if body is not None:
+            names.update(binds(body))
+            names -= _declared_global(body)
+            self._push(body, _Scope(frozenset(names), scope), True)
+
+    def _comprehension(self, node: Node, scope: _Scope | None, local: bool) -> None:
+        """All but the first iterable is read inside."""
+        clauses = [c for c in node.named_children if c.type == "for_in_clause"]
+        targets = [left for c in clauses if (left := field(c, "left")) is not None]
+        inner = _Scope(frozenset(name for target in targets for name in _targets(target)), scope)
+        first = clauses[0].children_by_field_name("right") if clauses else []
+        for part in first:
+            self._push(part, scope, local)
         for child in node.named_children:
-            yield from chains(child)
+            if clauses and child == clauses[0]:
+                for part in child.named_children:
+                    if part not in first:
+                        self._push(part, inner, local)
+            else:
+                self._push(child, inner, local)
 
-
-def needs(node: Node) -> frozenset[str]:
-    """Return the chains that a node reads from the scope around it."""
-    found: set[str] = set()
-    _needs(node, frozenset(), found)
-    return frozenset(found)
-
-
-def _needs(node: Node, hidden: frozenset[str], found: set[str]) -> None:
-    kind = node.type
-    name = chain(node)
-    if name is not None:
-        if name.split(".")[0] not in hidden:
-            found.add(name)
-    elif kind == "attribute":
-        _needs_fields(node, ("object",), hidden, found)
-    elif kind in FUNCTIONS:
-        _needs_function(node, hidden, found)
-    elif kind in COMPREHENSIONS:
-        inner = hidden | {name for c in node.named_children if c.type == "for_in_clause" for name in _left(c)}
-        _needs_children(node, inner, found)
-    elif kind == "class_definition":
-        _needs_fields(node, ("superclasses", "body"), hidden, found)
-    elif kind == "keyword_argument":
-        _needs_fields(node, ("value",), hidden, found)
-    elif kind not in _SILENT:
-        _needs_children(node, hidden, found)
-
-
-def _needs_fields(node: Node, names: tuple[str, ...], hidden: frozenset[str], found: set[str]) -> None:
-    for name in names:
-        part = field(node, name)
-        if part is not None:
-            _needs(part, hidden, found)
-
-
-def _needs_children(node: Node, hidden: frozenset[str], found: set[str]) -> None:
-    for child in node.named_children:
-        _needs(child, hidden, found)
-
-
-def _left(clause: Node) -> Iterator[str]:
-    left = field(clause, "left")
-    if left is not None:
-        yield from _targets(left)
-
-
-def _needs_function(node: Node, hidden: frozenset[str], found: set[str]) -> None:
-    """Defaults and annotations are read outside the function, its body inside."""
-    parameters, body = field(node, "parameters"), field(node, "body")
-    names: set[str] = set()
-    for parameter in parameters.named_children if parameters is not None else ():
-        _needs_fields(parameter, ("type", "value"), hidden, found)
-        names.update(_parameter_names(parameter))
-    _needs_fields(node, ("return_type",), hidden, found)
-    if body is not None:
-        names.update(binds(body))
-        names -= _declared_global(body)
-        _needs(body, hidden | names, found)
+    def _literal_getattr(self, node: Node, scope: _Scope | None, local: bool) -> bool:
+        """Read `getattr(a.b, "c")` as `a.b.c`."""
+        function, given = field(node, "function"), arguments(node)
+        if function is None or len(given) < 2 or function.type != "identifier" or text(function) != "getattr":
+            return False
+        owner, attribute = chain(given[0]), literal(given[1])
+        if owner is None or not attribute or not attribute.isidentifier():
+            return False
+        self._name(owner.split(".")[0], f"{owner}.{attribute}", scope)
+        for rest in given[2:]:
+            self._push(rest, scope, local)
+        return True
 
 
 def _parameter_names(parameter: Node) -> Iterator[str]:
     name = field(parameter, "name")
-    if name is not None:
-        yield from _identifiers(name)
-    elif parameter.type == "typed_parameter":
-        yield from _identifiers(parameter.named_children[0])
-    else:
-        yield from _identifiers(parameter)
+    if name is None and parameter.type == "typed_parameter":
+        name = parameter.named_children[0]
+    for inner in walk(name if name is not None else parameter):
+        if inner.type == "identifier":
+            yield text(inner)
 
 
 def _declared_global(node: Node) -> set[str]:
-    if node.type == "global_statement":
-        return {text(child) for child in node.named_children}
-    return {name for child in node.named_children if child.type not in FUNCTIONS for name in _declared_global(child)}
+    statements = (n for n in walk(node, stop=FUNCTIONS) if n.type == "global_statement")
+    return {text(child) for statement in statements for child in statement.named_children}

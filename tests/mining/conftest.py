@@ -1,8 +1,12 @@
 """A small source tree on disk that does what makes slicing hard."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from llmastool.mining.mine import Mined, mine_source
+from llmastool.mining.sources import SourceSpec
 
 FILES = {
     "net/__init__.py": "from .blocks import *\nfrom .late import Late\nfrom . import helpers\n",
@@ -115,3 +119,24 @@ def source_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(content)
     (root / "net" / "loop").symlink_to(root / "net")
     return root / "net"
+
+
+def write_source(root: Path, files: dict[str, str | bytes]) -> Path:
+    """Write the files of a package below `root`, and return the package's folder."""
+    for name, content in files.items():
+        path = root / "net" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if not (root / "net" / "__init__.py").exists():
+        (root / "net" / "__init__.py").write_text("")
+    return root / "net"
+
+
+@pytest.fixture
+def mine_files(tmp_path: Path) -> Callable[..., Mined]:
+    """Mine a package `net` made of the given files."""
+
+    def mine(files: dict[str, str | bytes]) -> Mined:
+        return mine_source(SourceSpec(kind="path", path=str(write_source(tmp_path, files))))
+
+    return mine

@@ -15,7 +15,7 @@ from llmastool.registry.loading import load_bundle
 @pytest.fixture(scope="module")
 def bundles(source_root: Path) -> dict[str, Bundle]:
     mined = mine_source(SourceSpec(kind="path", path=str(source_root)))
-    assert set(mined.broken_files) == {"broken.py"}
+    assert set(mined.broken_files) == {"broken.py", "old.py"}
     return {b.name: b for b in mined.bundles}
 
 
