@@ -35,6 +35,7 @@ class Stage(NamedTuple):
 
 STAGES = {
     "prepare": Stage("flows.prepare:prepare", True, "read the image set and split it"),
+    "fetch": Stage("flows.mine:fetch", True, "fetch the sources that are not on this machine"),
     "mine": Stage("flows.mine:mine", True, "cut module classes out of source code"),
     "registry": Stage("flows.mine:register", True, "probe them in the sandbox and register what runs"),
     "search": Stage("flows.search:search", True, "evolve networks"),

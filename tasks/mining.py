@@ -1,47 +1,44 @@
-"""The tasks that mine sources: one for each source, one that writes what all gave."""
+"""The tasks that fetch and mine sources: one for each source, one that writes what all gave."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import TaskRunContext
 
-from llmastool.canonical import digest, digest_bytes
+from llmastool.canonical import Json
 
 if TYPE_CHECKING:
     from llmastool.mining.mine import Mined
     from llmastool.mining.sources import SourceSpec
 
 
-def mining_key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return the cache key of mining a source: its files' content, what is asked of it, and the miner's own code.
+# Not retried: pip tries again by itself, and the other errors are for the user to mend.
+@task(name="fetch-sources", tags=["mining"], cache_policy=NO_CACHE)
+def fetch_sources(specs: Sequence[SourceSpec], cache: Path, out: Path) -> list[Json]:
+    """Have all sources in `out`; see `llmastool.mining.fetch.fetch_all`."""
+    from llmastool.mining.fetch import fetch_all
 
-    Raises:
-        SourceError: the source cannot be read.
+    return fetch_all(specs, cache, out)
+
+
+# Not cached by Prefect: the library keeps what each source gave, so that one that did not change is not mined again.
+@task(name="mine-source", tags=["mining"], cache_policy=NO_CACHE, task_run_name="mine-{spec.label}")
+def mine_one(spec: SourceSpec, fetched: Path, cache: Path) -> Mined:
+    """Cut the module classes out of one source; see `llmastool.mining.incremental.mine_cached`.
+
+    Args:
+        spec: the source.
+        fetched: folder that holds those that had to be fetched.
+        cache: folder that keeps what each source gave.
     """
-    import llmastool.mining
-    from llmastool.mining.sources import read_source
+    from llmastool.mining.fetch import located
+    from llmastool.mining.incremental import mine_cached
 
-    spec: SourceSpec = parameters["spec"]
-    package = Path(llmastool.mining.__file__).parent
-    code = digest_bytes(*(path.read_bytes() for path in sorted(package.glob("*.py"))))
-    return digest([asdict(spec), asdict(read_source(spec).pin), code])
-
-
-# Cached by content: of many sources, only those that changed are mined again. Reading is far cheaper than slicing.
-@task(
-    name="mine-source", tags=["mining"], cache_key_fn=mining_key, persist_result=True, task_run_name="mine-{spec.label}"
-)
-def mine_one(spec: SourceSpec) -> Mined:
-    """Cut the module classes out of one source; see `llmastool.mining.mine.mine_source`."""
-    from llmastool.mining.mine import mine_source
-
-    return mine_source(spec)
+    return mine_cached(located(spec, fetched), cache)
 
 
 @task(name="write-bundles", tags=["mining"], cache_policy=NO_CACHE)

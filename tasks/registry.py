@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Not retried: what fails in a probe is a result, and what fails around it (sandbox, disk) is for the user to mend.
 @task(name="register", tags=["registry"], cache_policy=NO_CACHE)
 def register_bundles(bundles: Path, out: Path, config: RegistryConfig, cache: Path) -> dict[str, Json]:
-    """Probe all bundles, write the registry into `out` and return its summary; see `llmastool.registry.register`.
+    """Probe all bundles, write the registry into `out` and return its summary; see `llmastool.registry.incremental`.
 
     Args:
         bundles: folder that mining wrote.
@@ -26,7 +26,7 @@ def register_bundles(bundles: Path, out: Path, config: RegistryConfig, cache: Pa
         config: limits of the probing.
         cache: file that keeps the results so far.
     """
-    from llmastool.registry.register import register
+    from llmastool.registry.incremental import build
 
     log, said = get_run_logger(), 0
 
@@ -37,5 +37,5 @@ def register_bundles(bundles: Path, out: Path, config: RegistryConfig, cache: Pa
             said = tenth
             log.info("%d of %d modules probed", done, total)
 
-    summary: dict[str, Json] = register(bundles, out, config, cache, progress)
+    summary: dict[str, Json] = build(bundles, out, config, cache, progress)
     return summary

@@ -4,7 +4,8 @@ import pytest
 import tree_sitter_python
 from tree_sitter import Language, Node, Parser
 
-from llmastool.mining.names import binds, imports_of, needs
+from llmastool.mining.imports import Import, import_lines, imports_of
+from llmastool.mining.names import binds, needs
 
 PARSER = Parser(Language(tree_sitter_python.language()))
 
@@ -30,6 +31,12 @@ def statement(source: str) -> Node:
         ("x = f'{a.b!r} {c:>{w}}'", {"a.b", "c", "w"}),
         ("call(key=value, other=nn.ReLU)", {"call", "value", "nn.ReLU"}),
         ("x = a.b.c(d).e", {"a.b.c", "d"}),
+        ("y = [x for x in x for z in w(x)]", {"x", "w"}),
+        ("def f():\n    x: Unused = a\n    self.y: Unused = b\n    return x", {"a", "self.y", "b"}),
+        ("class A:\n    x: Used = 1", {"Used", "x"}),
+        ("x = getattr(blocks, 'Wide', default)", {"blocks.Wide", "default"}),
+        ("x = getattr(blocks, name)", {"getattr", "blocks", "name"}),
+        ("match x:\n    case nn.Linear(): pass", {"x", "nn.Linear"}),
     ],
 )  # fmt: skip
 def test_needs(source: str, expected: set[str]) -> None:
@@ -65,3 +72,43 @@ def test_imports_under_type_checking_are_guarded_but_their_else_is_not() -> None
 def test_relative_imports_keep_their_level() -> None:
     (item,) = imports_of(statement("from ..pkg.mod import name as alias"))
     assert (item.module, item.level, item.name, item.bound) == ("pkg.mod", 2, "name", "alias")
+
+
+@pytest.mark.parametrize(
+    ("source", "eager", "lazy"),
+    [
+        ("def f(a: A = d, *b: B, **c: C) -> R: pass", {"A", "B", "C", "R", "d"}, {"d"}),
+        ("class K:\n    def f(self, a: A): pass", {"A"}, set()),
+        ("class K:\n    x: A\n    @property\n    def f(self) -> B: pass", {"A", "B", "x", "property"}, {"A", "x", "property"}),
+        ("@deco\ndef f(a: A): pass", {"deco", "A"}, {"deco", "A"}),
+    ],
+)  # fmt: skip
+def test_annotations_that_are_never_evaluated_are_not_needed(source: str, eager: set[str], lazy: set[str]) -> None:
+    assert needs(statement(source)) == eager
+    assert needs(statement(source), lazy=True) == lazy
+
+
+def test_depth_of_code_is_not_depth_of_recursion() -> None:
+    deep = "x = " + "+".join(["a"] * 20_000)
+    assert needs(statement(deep)) == {"x", "a"}
+    assert set(binds(statement(deep))) == {"x"}
+    assert needs(statement("x = y" + ".z()" * 20_000)) == {"x", "y.z"}
+    nested = "x = " + "lambda a: " * 2_000 + "a + b"
+    assert needs(statement(nested)) == {"x", "b"}
+
+
+def test_not_type_checking_runs_and_its_else_does_not() -> None:
+    found = list(imports_of(statement("if not TYPE_CHECKING:\n    import a\nelse:\n    import b")))
+    assert [(i.module, i.guarded) for i in found] == [("a", False), ("b", True)]
+
+
+def test_imports_are_written_a_line_for_each_module_and_wrapped() -> None:
+    (first, second) = imports_of(statement("from .m import b, a as c"))
+    star, plain = Import("n", 0, "*", ""), Import("os.path", 0, None, "os")
+    aliased = Import("os.path", 0, None, "p")
+    expected = "import os.path\nimport os.path as p\nfrom .m import a as c, b\nfrom n import *"
+    assert import_lines(frozenset({first, second, star, plain, aliased})) == expected
+    many = frozenset(Import("module", 0, f"a_rather_long_name_{i}", f"a_rather_long_name_{i}") for i in range(20))
+    lines = import_lines(many).splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 120 and line.startswith("from module import ") for line in lines)
