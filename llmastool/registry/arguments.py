@@ -1,27 +1,29 @@
-"""Propose constructor arguments: from call sites in the source, defaults, annotations and names, in that order.
+"""Propose constructor arguments: calls that were seen, call sites in the source, defaults, annotations and names.
 
-The rules speak of words that the field uses for arguments (`channels`, `heads`, `stride`), never of single classes.
+They are tried in that order. The rules speak of words that the field uses for arguments (`channels`, `heads`,
+`stride`), never of single classes.
 """
 
 from __future__ import annotations
 
+import collections.abc
+import dataclasses
 import inspect
 import re
+import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from llmastool.canonical import Json
+from llmastool.canonical import Json, dumps
 from llmastool.mining.bundle import CallSite
+from llmastool.registry.inputs import CHANNELS, SIZE
+from llmastool.registry.values import plain_name
 
-CHANNELS = 32
-"""Number of channels at the probe point."""
-
-SIZE = 16
-"""Height and width at the probe point."""
+IDENTITY: Json = {"$tree": {"module": "torch.nn.Identity"}}
 
 _CHANNEL_WORDS = "channels|channel|planes|chans|chs|dim|dims|features|width|filters|maps|inplanes|hidden|size"
 _BY_NAME: tuple[tuple[str, Json], ...] = (
@@ -29,18 +31,25 @@ _BY_NAME: tuple[tuple[str, Json], ...] = (
     (r"stride|dilation|groups", 1),
     (r"padding|pad", 1),
     (r"head_dim|dim_head", 8),
-    (r"heads?$|heads_", 4),
+    (r"heads?$|heads_|nhead", 4),
     (r"num_classes|classes", 10),
-    (r"resolution|image_size|img_size|input_size|shape|spatial", SIZE),
+    (r"resolution|image_size|img_size|input_size|feat_size|shape|spatial", SIZE),
     (r"patch|window", 4),
-    (r"reduction|expan|ratio|scale_factor|upscale|downscale|factor|mult", 2),
-    (r"drop|prob|rate|eps|momentum|alpha", 0.1),
-    (rf"(^|_)({_CHANNEL_WORDS})($|_|\d)|^(in|out|d|c|n|dim|ch)(_|\d|$)", CHANNELS),
+    (r"reduction|expan|ratio|scale_factor|upscale|downscale|factor|mult|^scale$|^rank$|^order$", 2),
+    (r"drop|prob|rate|eps|momentum|alpha|beta|gamma|sigma|temperature|lambda|std", 0.1),
+    (rf"(^|_)({_CHANNEL_WORDS})($|_|\d)|^(in|out|d|c|n|dim|ch|inp|oup)(_|\d|$)", CHANNELS),
     (r"layers|depth|blocks|repeats|num_", 2),
     (r"norm", {"$ref": "torch.nn.BatchNorm2d"}),
-    (r"act", {"$ref": "torch.nn.ReLU"}),
+    (r"act|nonlinear", {"$ref": "torch.nn.ReLU"}),
+    (
+        r"^(fn|net|module|layer|model|backbone|encoder|block|body|trunk|inner|func|transform|head|stem|branch)\w*$",
+        IDENTITY,
+    ),
 )
 """What a required argument is tried with, by the first pattern that its name matches."""
+
+_DEPTH = 3
+"""How deep settings and modules among the arguments are guessed."""
 
 
 @dataclass(frozen=True)
@@ -49,42 +58,71 @@ class Proposal:
 
     args: dict[str, Json]
     origin: str
-    """`call site`, `names` or `defaults`."""
+    """`call site`, `seen in ...`, `defaults`, `names` or `solved`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """A constructor call of a class that was seen while other code of its source ran."""
+
+    args: dict[str, Json]
+    calls: tuple[Json, ...]
+    """What the module was called with then: tensors by shape and type."""
+    origin: str
+    """What ran."""
+
+    def to_json(self) -> Json:
+        """Return a JSON value that `from_json` reads back."""
+        return {"args": self.args, "calls": list(self.calls), "origin": self.origin}
+
+    @staticmethod
+    def from_json(value: Json) -> Sighting:
+        """Read what `to_json` wrote."""
+        return Sighting(args=value["args"], calls=tuple(value["calls"]), origin=value["origin"])
 
 
 def proposals(
-    signature: inspect.Signature, calls: Sequence[CallSite], name: Callable[[Any], str | None]
+    signature: inspect.Signature, calls: Sequence[CallSite], sightings: Sequence[Sighting], hints: Mapping[str, Any]
 ) -> Iterator[Proposal]:
     """Yield arguments to try for a constructor, most credible first, none twice.
 
     Args:
         signature: the constructor's, `self` left out.
         calls: its call sites in the source.
-        name: gives the reference of a class that an annotation names.
+        sightings: calls of it that were seen.
+        hints: its annotations, by parameter, as far as they could be resolved.
     """
-    seen: list[dict[str, Json]] = []
-    for proposal in _all(signature, calls, name):
-        if proposal.args not in seen:
-            seen.append(proposal.args)
+    seen: set[str] = set()
+    for proposal in _all(signature, calls, sightings, hints):
+        key = dumps(proposal.args)
+        if key not in seen:
+            seen.add(key)
             yield proposal
 
 
 def _all(
-    signature: inspect.Signature, calls: Sequence[CallSite], name: Callable[[Any], str | None]
+    signature: inspect.Signature, calls: Sequence[CallSite], sightings: Sequence[Sighting], hints: Mapping[str, Any]
 ) -> Iterator[Proposal]:
-    required = [p for p in signature.parameters.values() if _required(p)]
-    guessed = {p.name: guess(p, name) for p in required}
-    known = {k: v for k, v in guessed.items() if v is not None}
-    if not required:
-        yield Proposal({}, "defaults")
-    elif len(known) == len(required):
-        yield Proposal(guessed, "names")
+    required = [p for p in signature.parameters.values() if is_required(p)]
+    known = {p.name: guess(p, hints.get(p.name, p.annotation)) for p in required}
+    literal: list[Proposal] = []
+    partly: list[Proposal] = []
     for call in calls:
         given = _bind(signature, call)
-        if given is not None and all(p.name in known or p.name in given for p in required):
-            yield Proposal({**known, **given}, "call site")
-    if len(known) < len(required):
-        return
+        if given is not None:
+            missing = [p for p in required if p.name not in given]
+            (partly if missing else literal).append(
+                Proposal({**{p.name: known[p.name] for p in missing}, **given}, "call site")
+            )
+    yield from literal[:6]
+    for sighting in sorted(sightings, key=lambda s: _weight(s.args))[:6]:
+        yield Proposal(sighting.args, f"seen in {sighting.origin}")
+    yield Proposal({} if not required else known, "names" if required else "defaults")
+    yield from partly[:6]
+    yield from _variations(known)
+
+
+def _variations(known: Mapping[str, Json]) -> Iterator[Proposal]:
     for length in (4, 3):
         yield Proposal({k: v[:1] * length if isinstance(v, list) else v for k, v in known.items()}, "names")
     for channels in (64, 3, 1):
@@ -94,41 +132,81 @@ def _all(
             yield Proposal({**known, wide: 4 * CHANNELS}, "names")
 
 
-def _required(parameter: inspect.Parameter) -> bool:
+def _weight(value: Json) -> int:
+    """Return the sum of all whole numbers in an argument: of two calls that were seen, the smaller is tried first."""
+    if isinstance(value, Mapping):
+        return sum(_weight(v) for v in value.values())
+    if isinstance(value, list):
+        return sum(_weight(v) for v in value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def is_required(parameter: inspect.Parameter) -> bool:
+    """Return whether a constructor cannot be called without a parameter."""
     return parameter.default is parameter.empty and parameter.kind not in (
         parameter.VAR_POSITIONAL,
         parameter.VAR_KEYWORD,
     )
 
 
-def guess(parameter: inspect.Parameter, name: Callable[[Any], str | None]) -> Json | None:
-    """Return a value for a parameter, by its annotation and name; None where nothing is known."""
-    for cls in _classes(parameter.annotation):
-        ref = name(cls)
-        if ref is not None:
-            return {"$ref": ref}
-    if parameter.annotation is nn.Module:
-        return {"$tree": {"module": "torch.nn.Identity"}}
-    annotation = parameter.annotation if isinstance(parameter.annotation, str) else _label(parameter.annotation)
+def guess(parameter: inspect.Parameter, hint: Any, depth: int = 0) -> Json:
+    """Return a value for a parameter, by its annotation and its name."""
+    by_class = _of_annotation(parameter, hint, depth)
+    if by_class is not None:
+        return by_class
+    annotation = _label(hint)
+    value = next((v for pattern, v in _BY_NAME if re.search(pattern, parameter.name.lower())), None)
     if annotation == "bool":
         return False
-    if annotation == "str":
-        return None
-    value = next((v for pattern, v in _BY_NAME if re.search(pattern, parameter.name.lower())), None)
     if annotation == "int" and not isinstance(value, int):
         return CHANNELS
     if annotation == "float" and not isinstance(value, float):
         return 0.1
-    if re.match(r"(typing\.)?(list|sequence|tuple|iterable)", annotation.lower()) and isinstance(value, int):
-        return [value, value]
-    return value
+    if re.search(r"callable|type\[", annotation.lower()) and not isinstance(value, Mapping):
+        return {"$ref": "torch.nn.ReLU"}
+    if re.match(r"(typing\.)?(list|sequence|tuple|iterable)", annotation.lower()) and not isinstance(value, Mapping):
+        return [value if value is not None else CHANNELS] * 2
+    if annotation == "dict" or annotation.lower().startswith(("dict[", "typing.dict")):
+        return {}
+    return CHANNELS if value is None else value
 
 
-def _classes(annotation: Any) -> Iterator[type]:
-    """Yield the classes in an annotation such as `type[Union[A, B]]`."""
-    if typing.get_origin(annotation) is type:
-        for inner in typing.get_args(annotation):
-            yield from (c for c in (typing.get_args(inner) or (inner,)) if isinstance(c, type))
+def _of_annotation(parameter: inspect.Parameter, hint: Any, depth: int) -> Json | None:
+    """Return a value for an annotation that names a class of the source, None where it does not."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        found = (_of_annotation(parameter, part, depth) for part in inner)
+        return next((value for value in found if value is not None), None)
+    if origin is type:
+        classes = [c for part in inner for c in (typing.get_args(part) or (part,)) if isinstance(c, type)]
+        return next(({"$ref": plain_name(c)} for c in classes if c is not nn.Module and plain_name(c)), None)
+    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable) and inner:
+        part = _of_annotation(parameter, inner[0], depth)
+        return [part, part] if part is not None else None
+    if hint is nn.Module:
+        return IDENTITY
+    if isinstance(hint, type) and depth < _DEPTH:
+        return _instance(hint, depth)
+    return None
+
+
+def _instance(cls: type, depth: int) -> Json | None:
+    """Return an object of a mined class, its own arguments guessed; None for the classes of Python and torch."""
+    name = plain_name(cls)
+    if name is None or cls.__module__ in ("builtins", "typing", "collections.abc") or name.startswith("torch."):
+        return None
+    try:
+        init = getattr(cls, "__init__")  # noqa: B009 - of the class itself, whatever its instances have
+        parameters = list(inspect.signature(init).parameters.values())[1:]
+        hints = typing.get_type_hints(init)
+    except (TypeError, ValueError, NameError, AttributeError):
+        return None
+    args = {p.name: guess(p, hints.get(p.name, p.annotation), depth + 1) for p in parameters if is_required(p)}
+    if issubclass(cls, nn.Module):
+        return {"$tree": {"module": name, "args": args}}
+    if dataclasses.is_dataclass(cls) or inspect.isfunction(cls.__init__):
+        return {"$call": {"func": {"$ref": name}, "args": [], "kwargs": args}}
+    return None
 
 
 def _label(annotation: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
 from llmastool.canonical import Json
+from llmastool.registry.call import example
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract
-from llmastool.registry.runner import example, forward
+from llmastool.registry.runner import forward as run
 
 FAMILIES = (
     "activation", "attention", "channel mixing", "conv block", "convolution", "downsampling", "gating", "head",
@@ -46,14 +48,37 @@ class Behaviour:
 
 
 def observe(net: nn.Module, contract: Contract) -> Behaviour:
-    """Measure a module's behaviour at its contract's probe point."""
+    """Measure a module at the probe point of its contract; what cannot be measured counts as most general."""
+    unknown = Behaviour(
+        linear=False,
+        channels=True,
+        reach=1.0,
+        scale_free=False,
+        passes_input=False,
+        gates=False,
+        mixes=contract.flops > 0,
+        parameters=contract.parameters,
+    )
+    if contract.layout_out == "other" or not contract.call.dtype.startswith("float"):
+        return unknown
+    try:
+        return _measure(net, contract)
+    except Exception:  # noqa: BLE001 - foreign code may raise anything, in eval mode or on other numbers too
+        return unknown
+
+
+def _measure(net: nn.Module, contract: Contract) -> Behaviour:
     x, noise = example(contract.in_shape), example(contract.in_shape, seed=1)
     net.eval()
+
+    def forward(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return run(net, x.clone(), contract.call)
+
     with torch.no_grad():
         out = forward(net, x)
         mean = (out + forward(net, noise)) / 2
         linear = _close(forward(net, (x + noise) / 2), mean)
-        channels, reach = _spread(net, x, out, contract)
+        channels, reach = _spread(lambda changed: forward(net, changed), x, out, contract)
         same = out.shape == x.shape
         gates = same and not linear and reach > 0 and _is_gate(x, out, contract)
         net.train()
@@ -79,7 +104,9 @@ def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE)
 
 
-def _spread(net: nn.Module, x: torch.Tensor, out: torch.Tensor, contract: Contract) -> tuple[bool, float]:
+def _spread(
+    forward: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, out: torch.Tensor, contract: Contract
+) -> tuple[bool, float]:
     """Change single channels at one position; return whether others move, and the largest share of positions."""
     axis, axis_out = CHANNEL_AXIS[contract.layout_in], CHANNEL_AXIS[contract.layout_out] - 1
     mixes, reach = False, 0.0
@@ -87,7 +114,7 @@ def _spread(net: nn.Module, x: torch.Tensor, out: torch.Tensor, contract: Contra
         place = tuple(0 if i == 0 else (channel if i == axis else n // 2) for i, n in enumerate(x.shape))
         changed = x.clone()
         changed[place] += 3.0
-        moved = (forward(net, changed) - out).abs()[0] > _TOLERANCE * out.abs().max().clamp(min=1e-6)
+        moved = (forward(changed) - out).abs()[0] > _TOLERANCE * out.abs().max().clamp(min=1e-6)
         by_channel = moved.movedim(axis_out, 0).reshape(moved.shape[axis_out], -1).any(1)
         mixes = mixes or bool(by_channel.sum() > 1)
         if SIZE_AXES[contract.layout_out]:
@@ -106,6 +133,8 @@ def _is_gate(x: torch.Tensor, out: torch.Tensor, contract: Contract) -> bool:
 
 def family(contract: Contract, seen: Behaviour) -> str:
     """Return the family that a contract and a behaviour speak for."""
+    if contract.layout_out not in SIZE_AXES:
+        return "unknown"
     if contract.layout_out == "BC" and contract.layout_in != "BC":
         return "network" if contract.in_shape[CHANNEL_AXIS[contract.layout_in]] == 3 else "head"
     sizes = [contract.in_shape[a] for a in SIZE_AXES[contract.layout_in]]

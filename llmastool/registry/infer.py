@@ -3,89 +3,157 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import torch
 
 from llmastool.canonical import Json
-from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract
-from llmastool.registry.runner import Runner, count_flops, example, forward
+from llmastool.registry.call import Call, example
+from llmastool.registry.claims import PARTS, Claim, at_probe, claims, complete
+from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, sized, solve
+from llmastool.registry.runner import Runner, count_flops, forward, parameters
 from llmastool.trees.profile import Layout, Shape
 
 _MAX_ARGS = 14
 """Most arguments of a constructor that are varied."""
 
+_STEPS = (1, 2, 4, 7, 8, 14, 16, 32)
+"""Steps in which channels and sizes are tried, small ones first; 7 and 14 are those of windows and patches."""
+
+_CHECKS = 6
+"""Number of claims on which a contract is tested."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A working point: arguments and an input with which forward and backward ran."""
+
+    args: Mapping[str, Json]
+    layout: Layout
+    shape: Shape
+    call: Call
+
 
 class Inference:
     """One module at one working point."""
 
-    def __init__(self, runner: Runner, layout: Layout, args: Mapping[str, Json], in_shape: Shape) -> None:
-        out = runner.observe(args, in_shape)
+    def __init__(self, point: Point, fast: Runner, real: Runner, seconds: float) -> None:
+        """Take the point, and what runs the module.
+
+        Args:
+            point: where it works.
+            fast: for looking at shapes, on the meta device where the module allows that.
+            real: on a real device.
+            seconds: CPU time after which what is left is taken not to vary.
+        """
+        out = fast.observe(point.args, point.shape, point.call)
         assert out is not None
-        self.runner, self.layout, self.args = runner, layout, dict(args)
-        self.in_shape, self.out_shape = in_shape, out
-        self.layout_out: Layout = {2: "BC", 3: "BNC", 4: layout}.get(len(out), layout)  # type: ignore[assignment]
-        self.axis_in, self.axis_out = CHANNEL_AXIS[layout], CHANNEL_AXIS[self.layout_out]
-        self.channels = in_shape[self.axis_in]
+        self.point, self.fast, self.real = point, fast, real
+        self.args, self.in_shape, self.out_shape = dict(point.args), point.shape, out
+        self.layout: Layout = point.layout
+        self.layout_out = layout_after(point.layout, point.shape, out)
+        self.axis_in, self.axis_out = CHANNEL_AXIS[point.layout], CHANNEL_AXIS.get(self.layout_out)
+        self.channels = point.shape[self.axis_in]
+        self._end = time.process_time() + seconds
         self.values = self._values()
+
+    @property
+    def late(self) -> bool:
+        """Whether the time for varying is over."""
+        return time.process_time() > self._end
 
     def _values(self) -> dict[str, Json]:
         """Return every argument that can be varied, with the value it has at the probe point."""
         found: dict[str, Json] = {}
-        for name, parameter in itertools.islice(self.runner.signature.parameters.items(), _MAX_ARGS):
+        for name, parameter in itertools.islice(self.real.signature.parameters.items(), _MAX_ARGS):
             value = self.args.get(name, parameter.default)
+            if isinstance(value, tuple) and value and all(_is_count(v) for v in value):
+                value = {"$tuple": list(value)}
             if isinstance(value, bool | int | float) or (isinstance(value, Mapping) and "$tuple" in value):
                 found[name] = value
         return found
 
     def try_args(self, changes: Mapping[str, Json], shape: Shape | None = None) -> Shape | None:
-        """Return the output's shape with some arguments changed."""
-        return self.runner.observe({**self.args, **changes}, shape or self.in_shape)
+        """Return the output's shape with some arguments changed; None where it is not taken, or time is over."""
+        if self.late:
+            return None
+        return self.fast.observe({**self.args, **changes}, shape or self.in_shape, self.point.call)
 
     def with_channels(self, channels: int) -> Shape:
         """Return the input shape with another number of channels."""
         return tuple(channels if i == self.axis_in else n for i, n in enumerate(self.in_shape))
 
-    def with_size(self, factor: Fraction) -> Shape:
-        """Return the input shape with all sizes multiplied."""
-        axes = SIZE_AXES[self.layout]
-        return tuple(int(n * factor) if i in axes else n for i, n in enumerate(self.in_shape))
+    def with_size(self, size: int, axis: int | None = None) -> Shape:
+        """Return the input shape with all sizes set, or only that of one axis."""
+        axes = SIZE_AXES[self.layout] if axis is None else (axis,)
+        return tuple(size if i in axes else n for i, n in enumerate(self.in_shape))
 
     def contract(self) -> Contract:
-        """Return the contract, costs and behaviour at the probe point included."""
+        """Return the contract, tested on claims of its own, costs and behaviour at the probe point included."""
         in_args, any_channels = self._in_args()
         out_args = self._out_args(in_args)
-        stride = self._stride({*in_args, *out_args})
-        size_args, any_size, size_ratio = self._sizes()
-        taken = {*in_args, *out_args, *size_args, *([stride] if stride else [])}
-        return Contract(
+        sizes = self._sizes()
+        stride, max_stride = self._stride({*in_args, *out_args, *sizes["size_args"]})
+        found = Contract(
             layout_in=self.layout,
             layout_out=self.layout_out,
-            args=self.args,
+            args={**self.args, **{n: self.values[n] for n in sizes["size_args"]}},
             in_shape=self.in_shape,
             out_shape=self.out_shape,
+            call=self.point.call,
             in_args=in_args,
             any_channels=any_channels,
             divisor=self._divisor(in_args) if in_args or any_channels else 1,
+            min_channels=self._min_channels(in_args) if in_args or any_channels else 1,
             out_args=out_args,
+            out_divisor=self._out_divisor(out_args) if out_args else 1,
             out_ratio=None if out_args else self._out_ratio(in_args, any_channels),
-            size_ratio=size_ratio,
-            any_size=any_size,
-            size_args=size_args,
             stride_arg=stride,
-            min_size=self._min_size(size_args) if any_size else min(self._sizes_of(self.in_shape), default=1),
-            free=self._free(taken),
+            max_stride=max_stride,
+            any_batch=self._any_batch(),
+            **sizes,
             **self._behaviour(),
         )
+        checked = self._tested(found)
+        taken = {*checked.in_args, *checked.out_args, *checked.size_args, *([stride] if stride else [])}
+        return replace(checked, free=self._free(taken))
+
+    def _tested(self, contract: Contract) -> Contract:
+        """Return a contract cut down to what holds, with how often that held on fresh claims."""
+        for attempt in range(5):
+            failed = [c for c in claims(contract, _CHECKS, seed=attempt) if not self._holds(contract, c)]
+            if not failed:
+                break
+            contract = self._narrowed(contract, failed[0])
+        fresh = list(claims(contract, _CHECKS, seed=99))
+        return replace(contract, checked=len(fresh), held=sum(self._holds(contract, c) for c in fresh))
+
+    def _holds(self, contract: Contract, claim: Claim) -> bool:
+        args = solve(contract, claim.in_shape, claim.out_shape)
+        if args is None:
+            return False
+        return self.fast.observe(args, claim.in_shape, contract.call) == claim.out_shape
+
+    def _narrowed(self, contract: Contract, failed: Claim) -> Contract:
+        """Return a contract without the first part of a claim that fails by itself, sizes if none does."""
+        start = at_probe(contract)
+        for part in PARTS:
+            alone = complete(contract, replace(start, **{part: getattr(failed, part)}))
+            if alone is not None and alone != start and not self._holds(contract, alone):
+                return _without(contract, part)
+        changed = [p for p in ("sizes", "channels", "out_channels") if getattr(failed, p) != getattr(start, p)]
+        return _without(contract, changed[0] if changed else "stride")
 
     def _scaled(self, names: tuple[str, ...], channels: int) -> dict[str, Json] | None:
         """Return the named arguments in their ratio to the input channels, for another number of channels."""
         changes: dict[str, Json] = {}
         for name in names:
             value = Fraction(self.values[name], self.channels) * channels
-            if value.denominator != 1:
+            if value.denominator != 1 or value < 1:
                 return None
             changes[name] = int(value)
         return changes
@@ -103,85 +171,154 @@ class Inference:
                 return {n: str(Fraction(self.values[n], self.channels)) for n in group}, False
         return {}, False
 
+    def _takes_channels(self, in_args: Mapping[str, str], channels: int) -> bool:
+        changes = self._scaled(tuple(in_args), channels)
+        return changes is not None and self.try_args(changes, self.with_channels(channels)) is not None
+
     def _divisor(self, in_args: Mapping[str, str]) -> int:
-        for step in (1, 2, 4, 8, 16):
-            channels = self.channels + step
-            changes = self._scaled(tuple(in_args), channels)
-            if changes is not None and self.try_args(changes, self.with_channels(channels)) is not None:
-                return step
-        return self.channels
+        # Two steps each: a module may take the next number by chance of rounding.
+        steps = (s for s in _STEPS if all(self._takes_channels(in_args, self.channels + k * s) for k in (1, 3)))
+        return next(steps, self.channels)
+
+    def _min_channels(self, in_args: Mapping[str, str]) -> int:
+        smallest = self.channels
+        while smallest % 2 == 0 and self._takes_channels(in_args, smallest // 2):
+            smallest //= 2
+        return smallest
 
     def _out_args(self, in_args: Mapping[str, str]) -> dict[str, str]:
+        if self.axis_out is None:
+            return {}
         given = self.out_shape[self.axis_out]
         names = [
             n for n, v in self.values.items() if _is_count(v) and v > 1 and _related(v, given) and n not in in_args
         ]
         for group in _groups(names, largest=2):
-            changes = {n: 2 * self.values[n] for n in group}
-            out = self.try_args(changes)
-            if out is not None and out == _replaced(self.out_shape, self.axis_out, 2 * given):
+            if self._gives_channels({n: str(Fraction(self.values[n], given)) for n in group}, 2 * given):
                 return {n: str(Fraction(self.values[n], given)) for n in group}
         return {}
 
+    def _gives_channels(self, out_args: Mapping[str, str], channels: int) -> bool:
+        assert self.axis_out is not None
+        changes = {n: Fraction(r) * channels for n, r in out_args.items()}
+        if any(c.denominator != 1 for c in changes.values()):
+            return False
+        out = self.try_args({n: int(c) for n, c in changes.items()})
+        return out is not None and out == _replaced(self.out_shape, self.axis_out, channels)
+
+    def _out_divisor(self, out_args: Mapping[str, str]) -> int:
+        assert self.axis_out is not None
+        given = self.out_shape[self.axis_out]
+        return next((s for s in _STEPS if all(self._gives_channels(out_args, given + k * s) for k in (1, 3))), given)
+
     def _out_ratio(self, in_args: Mapping[str, str], any_channels: bool) -> str | None:
+        if self.axis_out is None:
+            return None
         given = self.out_shape[self.axis_out]
         if in_args or any_channels:
             changes = self._scaled(tuple(in_args), 2 * self.channels)
             out = self.try_args(changes or {}, self.with_channels(2 * self.channels))
-            if out is not None and out[self.axis_out] == 2 * given:
+            if out is not None and len(out) == len(self.out_shape) and out[self.axis_out] == 2 * given:
                 return str(Fraction(given, self.channels))
-            return None
-        return str(Fraction(given, self.channels)) if given == self.channels else None
+        return None
 
-    def _stride(self, taken: set[str]) -> str | None:
+    def _stride(self, taken: set[str]) -> tuple[str | None, int]:
         sizes = self._out_sizes(self.out_shape)
         for name, value in self.values.items():
             if name in taken or not _is_count(value) or value != 1 or not sizes:
                 continue
-            out = self.try_args({name: 2})
-            if out is not None and self._out_sizes(out) == [n // 2 for n in sizes]:
-                return name
-        return None
+            works = [s for s in (2, 4) if self._out_sizes(self.try_args({name: s}) or ()) == [n / s for n in sizes]]
+            if works:
+                return name, max(works)
+        return None, 1
 
-    def _sizes_of(self, shape: Shape) -> list[int]:
-        return [shape[axis] for axis in SIZE_AXES[self.layout]]
+    def _any_batch(self) -> bool:
+        first = self.out_shape[0] if self.out_shape else 0
+        for batch in (3, 4):
+            out = self.try_args({}, (batch, *self.in_shape[1:]))
+            if out is None or out[1:] != self.out_shape[1:] or len(out) != len(self.out_shape):
+                return False
+            if out and out[0] * self.in_shape[0] != first * batch:
+                return False
+        return True
 
     def _out_sizes(self, shape: Shape) -> list[int]:
-        return [shape[axis] for axis in SIZE_AXES[self.layout_out]] if len(shape) == len(self.out_shape) else []
+        axes = SIZE_AXES.get(self.layout_out, tuple(range(1, len(self.out_shape))))
+        return [shape[axis] for axis in axes] if len(shape) == len(self.out_shape) else []
 
-    def _sizes(self) -> tuple[tuple[str, ...], bool, str | None]:
-        """Return the arguments bound to the size, whether other sizes are taken, and the ratio of out to in."""
-        before, after = self._sizes_of(self.in_shape), self._out_sizes(self.out_shape)
-        ratio = _one_ratio(after, before)
+    def _sizes(self) -> dict[str, Any]:
+        """Return what the contract says of sizes."""
+        before = [self.in_shape[axis] for axis in SIZE_AXES[self.layout]]
+        after = self._out_sizes(self.out_shape)
+        kept = {"size_args": (), "any_size": False, "size_ratio": None, "min_size": min(before, default=1)}
         if not before:
-            return (), True, None if after else "1"
-        for names in ((), *_groups([n for n, v in self.values.items() if _equals_size(v, before[0])])):
-            changes = {n: _sized(self.values[n], 2 * before[0]) for n in names}
-            out = self.try_args(changes, self.with_size(Fraction(2)))
-            if out is None:
-                continue
-            if self._out_sizes(out) == [2 * n for n in after] and ratio is not None:
-                return names, True, ratio
-            if self._out_sizes(out) == after:
-                return names, True, None
-        return (), False, ratio
+            return {**kept, "any_size": True, "size_ratio": None if after else "1"}
+        if len(set(before)) == 1:
+            bound = [n for n, v in self.values.items() if v == sized(v, before[0])]
+            for names in ((), *_groups(bound)):
+                for step in (*_STEPS, before[0]):
+                    line = self._line(names, before[0], step, after)
+                    if line is not None:
+                        return self._size_rule(names, before[0], step, *line)
+        if after == before:
+            kept["size_ratio"] = "1"
+        return kept
 
-    def _min_size(self, size_args: tuple[str, ...]) -> int:
-        size = self._sizes_of(self.in_shape)
-        smallest = min(size, default=1)
-        factor = Fraction(1, 2)
-        while size and min(size) * factor >= 1:
-            changed = {n: _sized(self.values[n], int(size[0] * factor)) for n in size_args}
-            if self.try_args(changed, self.with_size(factor)) is None:
+    def _line(
+        self, names: tuple[str, ...], size: int, step: int, after: list[int]
+    ) -> tuple[Fraction | None, int] | None:
+        """Return slope and offset of the output sizes over the input sizes; None where they lie on no line.
+
+        A slope of None says that the output's size stays as it is.
+        """
+        slopes = set()
+        for k in (1, 2, 4):
+            out = self._sized_out(names, size + k * step)
+            if out is None or len(out) != len(after):
+                return None
+            slopes |= {Fraction(o - a, k * step) for o, a in zip(out, after, strict=True)}
+        if len(slopes) > 1:
+            return None
+        slope = slopes.pop() if slopes else Fraction(0)
+        if slope == 0:
+            return None, 0
+        offsets = {a - slope * size for a in after}
+        offset = offsets.pop()
+        if offsets or offset.denominator != 1 or len(after) != len(SIZE_AXES[self.layout]):
+            return None
+        return slope, int(offset)
+
+    def _sized_out(self, names: tuple[str, ...], size: int) -> list[int] | None:
+        changes = {n: sized(self.values[n], size) for n in names}
+        out = self.try_args(changes, self.with_size(size))
+        return self._out_sizes(out) if out is not None else None
+
+    def _size_rule(
+        self, names: tuple[str, ...], size: int, step: int, slope: Fraction | None, offset: int
+    ) -> dict[str, Any]:
+        axes = SIZE_AXES[self.layout]
+        square = bool(names) or any(self.try_args({}, self.with_size(size + step, axis)) is None for axis in axes)
+        smallest = size
+        for candidate in (size // 8, size // 4, size // 2):
+            if candidate >= 1 and (size - candidate) % step == 0 and self._sized_out(names, candidate) is not None:
+                smallest = candidate
                 break
-            smallest = int(min(size) * factor)
-            factor /= 2
-        return smallest
+        return {
+            "size_args": names,
+            "any_size": True,
+            "size_ratio": None if slope is None else str(slope),
+            "size_offset": offset,
+            "size_divisor": step,
+            "square": square and len(axes) > 1,
+            "min_size": smallest,
+        }
 
     def _free(self, taken: set[str]) -> dict[str, tuple[Json, ...]]:
-        found = {}
+        found: dict[str, tuple[Json, ...]] = {}
+        if not self.point.call.args or self.real.build_seconds > 0.5:
+            return found
         for name, value in self.values.items():
-            if name not in taken:
+            if name not in taken and not self.late:
                 works = [
                     v
                     for v in _variants(value)
@@ -193,40 +330,85 @@ class Inference:
 
     def _inert(self, changes: Mapping[str, Json]) -> bool:
         """Return whether a change of arguments leaves the function alone, as that of a flag `inplace` does."""
-        first, second = self._outputs({}), self._outputs(changes)
+        try:
+            first, second = self._outputs({}), self._outputs(changes)
+        except Exception:  # noqa: BLE001 - foreign code may raise anything; what fails is of no use
+            return True
         return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
     def _outputs(self, changes: Mapping[str, Json]) -> list[torch.Tensor]:
-        """Return the outputs in train and eval mode, and all parameters, from one seed."""
-        net = self.runner.build({**self.args, **changes})
-        x = example(self.in_shape)
+        """Return the outputs in train and eval mode from one seed."""
+        net = self.real.build({**self.args, **changes})
+        x, call = example(self.in_shape, self.point.call.dtype), self.point.call
         with torch.no_grad():
-            trained = forward(net, x.clone())
-            return [trained, forward(net.eval(), x.clone())]
+            return [forward(net, x.clone(), call), forward(net.eval(), x.clone(), call)]
 
     def _behaviour(self) -> dict[str, Any]:
-        net = self.runner.build(self.args)
-        x = example(self.in_shape)
-        flops = count_flops(net, x)
+        call = self.point.call
+        net = self.real.build(self.args)
+        x = example(self.in_shape, call.dtype)
+        flops = count_flops(self.fast.build(self.args), example(self.in_shape, call.dtype, self.fast.device), call)
         with torch.no_grad():
-            trained = forward(net, x)
+            trained = forward(net, x.clone(), call)
             net.eval()
-            first, second = forward(net, x), forward(net, x)
+            first, second = forward(net, x.clone(), call), forward(net, x.clone(), call, seed=1)
+        apart = keeps_samples_apart(
+            net, self.in_shape, call
+        )  # before the next pass in train mode changes any statistics
         return {
-            "parameters": sum(p.numel() for p in net.parameters()),
+            "parameters": parameters(net),
             "flops": flops,
-            "batch_one": self._takes_one(),
+            "batch_one": self._takes_one(net),
             "deterministic": bool(torch.equal(first, second)),
-            "train_eval_differ": not torch.allclose(trained, first, atol=1e-6),
+            "train_eval_differ": trained.shape != first.shape or not torch.allclose(trained, first, atol=1e-6),
+            "per_sample": apart,
         }
 
-    def _takes_one(self) -> bool:
-        net = self.runner.build(self.args)
+    def _takes_one(self, net: torch.nn.Module) -> bool:
         try:
-            forward(net, example((1, *self.in_shape[1:])))
+            one = example((1, *self.in_shape[1:]), self.point.call.dtype)
+            with torch.no_grad():
+                out = forward(net.train(), one, self.point.call)
         except Exception:  # noqa: BLE001 - foreign code may raise anything; that it fails is the observation
             return False
-        return True
+        return len(out.shape) == len(self.out_shape) and tuple(out.shape[1:]) == self.out_shape[1:]
+
+
+def keeps_samples_apart(net: torch.nn.Module, shape: Shape, call: Call) -> bool:
+    """Return whether, in eval mode, the first output of a batch depends on the first input alone."""
+    x = example(shape, call.dtype)
+    changed = torch.cat([x[:1], example(shape, call.dtype, seed=1)[1:]])
+    try:
+        with torch.no_grad():
+            out, other = forward(net.eval(), x, call), forward(net, changed, call)
+    except Exception:  # noqa: BLE001 - foreign code may raise anything; then it does not keep them apart
+        return False
+    if shape[0] < 2 or out.dim() < 1 or out.shape[0] != shape[0] or other.shape != out.shape:
+        return False
+    return torch.allclose(out[0], other[0], atol=1e-5)
+
+
+def layout_after(layout: Layout, shape: Shape, out: Shape) -> Layout:
+    """Return the layout of an output, judged by its number of dimensions and the layout of the input."""
+    if len(out) < 2 or out[0] != shape[0]:
+        return "other"
+    if len(out) == len(shape):
+        return layout
+    by_rank: dict[int, Layout] = {2: "BC", 3: "BNC", 4: "NCHW", 5: "NCDHW"}
+    return by_rank.get(len(out), "other")
+
+
+def _without(contract: Contract, part: str) -> Contract:
+    """Return a contract that no longer claims to take other values of one part."""
+    if part == "batch":
+        return replace(contract, any_batch=False)
+    if part == "channels":
+        return replace(contract, in_args={}, any_channels=False)
+    if part == "sizes":
+        return replace(contract, any_size=False)
+    if part == "out_channels":
+        return replace(contract, out_args={}, out_ratio=None)
+    return replace(contract, stride_arg=None, max_stride=1)
 
 
 def _is_count(value: Json) -> bool:
@@ -247,21 +429,6 @@ def _groups(names: list[str], largest: int = 3) -> Iterator[tuple[str, ...]]:
 
 def _replaced(shape: Shape, axis: int, value: int) -> Shape:
     return tuple(value if i == axis else n for i, n in enumerate(shape))
-
-
-def _one_ratio(after: list[int], before: list[int]) -> str | None:
-    if len(after) != len(before):
-        return None
-    ratios = {Fraction(a, b) for a, b in zip(after, before, strict=True)}
-    return str(ratios.pop()) if len(ratios) == 1 else None
-
-
-def _equals_size(value: Json, size: int) -> bool:
-    return value == size if not isinstance(value, Mapping) else value == {"$tuple": [size, size]}
-
-
-def _sized(value: Json, size: int) -> Json:
-    return {"$tuple": [size, size]} if isinstance(value, Mapping) else size
 
 
 def _variants(value: Json) -> tuple[Json, ...]:

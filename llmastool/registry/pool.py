@@ -9,13 +9,16 @@ import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from llmastool import sandbox
-from llmastool.canonical import dumps
+from llmastool.canonical import Json, dumps
 from llmastool.config import require
 from llmastool.errors import SandboxError
-from llmastool.mining.bundle import Bundle
-from llmastool.registry.probe import Probe
+from llmastool.mining.bundle import Bundle, Program, pack
+
+if TYPE_CHECKING:
+    from llmastool.registry.probe import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class ProbeConfig:
 
     workers: int = 2
     """Probes that run at once."""
-    seconds: float = 20.0
+    seconds: float = 30.0
     """Wall time of one probe, in seconds."""
     memory_gb: float = 3.0
     """Memory of one probe on top of what torch itself maps, in GiB."""
@@ -35,49 +38,76 @@ class ProbeConfig:
         require(0 < self.memory_gb <= 1024, "memory_gb", "more than 0, at most 1024", self.memory_gb)
 
 
-def run_probes(
-    modules: Sequence[str], bundles: Collection[Bundle], blocked: Collection[str], config: ProbeConfig
-) -> Iterator[Probe]:
-    """Probe modules and yield the results as they come, one for each module, in no fixed order.
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What jobs may refer to."""
+
+    bundles: Collection[Bundle]
+    """All mined modules."""
+    programs: Collection[Program] = ()
+    """All programs of the sources."""
+    blocked: Collection[str] = ()
+    """Top-level packages that must not be importable, the mined ones."""
+
+
+def run_jobs(jobs: Sequence[Json], workload: Workload, config: ProbeConfig) -> Iterator[Json]:
+    """Run jobs in the sandbox and yield the results as they come, one for each job, in no fixed order.
 
     Args:
-        modules: ids of the modules to probe.
-        bundles: all bundles that these may refer to.
-        blocked: top-level packages that must not be importable, the mined ones.
+        jobs: `{"module": id, "seen": sightings}` probes a module, `{"program": name}` runs a program.
+        workload: what they refer to.
         config: limits.
 
+    Yields:
+        `{"job": job, "probe": ..., "seen": ..., "seconds": ...}`; `seen` are sightings of other modules by name.
+
     Raises:
-        SandboxError: the sandbox cannot be set up, or its process died twice over the same module.
+        SandboxError: the sandbox cannot be set up, or its process died twice over the same job.
     """
-    left = list(modules)
-    died_over: str | None = None
+    left = list(jobs)
+    died_over: Json | None = None
     while left:
-        finished = set()
-        for result in _run_once(left, bundles, blocked, config):
-            finished.add(result.module)
+        finished = []
+        for result in _run_once(left, workload, config):
+            finished.append(result["job"])
             yield result
-        left = [m for m in left if m not in finished]
+        left = [j for j in left if j not in finished]
         if left:
             warnings.warn(f"the sandbox's own process ended early and is started again, {len(left)} left", stacklevel=2)
         if left and left[0] == died_over:
-            raise SandboxError(f"the sandbox's own process died twice while probing {left[0]}")
+            raise SandboxError(f"the sandbox's own process died twice over {name_of(left[0])}")
         died_over = left[0] if left else None
 
 
-def _run_once(
+def name_of(job: Json) -> str:
+    """Return the module or program that a job is about."""
+    return str(job.get("module") or job.get("program"))
+
+
+def run_probes(
     modules: Sequence[str], bundles: Collection[Bundle], blocked: Collection[str], config: ProbeConfig
 ) -> Iterator[Probe]:
+    """Probe modules without anything having been seen of them, and yield the results as they come."""
+    from llmastool.registry.probe import Probe  # here, as it imports PyTorch
+
+    workload = Workload(bundles=bundles, blocked=blocked)
+    for result in run_jobs([{"module": m, "seen": []} for m in modules], workload, config):
+        yield Probe.from_json(result["probe"])
+
+
+def _run_once(jobs: Sequence[Json], workload: Workload, config: ProbeConfig) -> Iterator[Json]:
     limits = sandbox.Limits(memory_bytes=int(config.memory_gb * sandbox.GIB), cpu_seconds=int(config.seconds) + 1)
     setup = {
-        "bundles": [b.to_json() for b in bundles],
-        "blocked": sorted(blocked),
+        "bundles": pack(list(workload.bundles)),
+        "programs": [p.to_json() for p in workload.programs],
+        "blocked": sorted(workload.blocked),
         "limits": asdict(limits),
         "seconds": config.seconds,
         "workers": config.workers,
     }
     argv = sandbox.command([sys.executable, "-m", "llmastool.registry.worker"])
     with tempfile.TemporaryFile() as requests, tempfile.TemporaryFile() as log:
-        requests.write("".join(dumps(line) + "\n" for line in (setup, *modules)).encode())
+        requests.write("".join(dumps(line) + "\n" for line in (setup, *jobs)).encode())
         requests.seek(0)
         with subprocess.Popen(
             argv, stdin=requests, stdout=subprocess.PIPE, stderr=log, env=sandbox.environment()
@@ -87,7 +117,7 @@ def _run_once(
             try:
                 for line in process.stdout:
                     got_any = True
-                    yield Probe.from_json(json.loads(line))
+                    yield json.loads(line)
             finally:
                 if process.poll() is None and sys.exc_info()[0] is not None:
                     process.kill()

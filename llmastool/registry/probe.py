@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,21 +11,27 @@ import torch
 from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle
 from llmastool.registry import family
-from llmastool.registry.arguments import CHANNELS, SIZE, Proposal, proposals
+from llmastool.registry.arguments import Proposal, Sighting
+from llmastool.registry.bench import Bench
+from llmastool.registry.call import example
+from llmastool.registry.capture import calls, capture
 from llmastool.registry.contract import Contract
-from llmastool.registry.infer import Inference
-from llmastool.registry.runner import Runner, backward, example, forward
+from llmastool.registry.infer import Inference, Point
+from llmastool.registry.runner import Runner, backward
+from llmastool.registry.sightings import Seen, sightings
 from llmastool.registry.values import Resolver
-from llmastool.trees.profile import Layout, Shape
 
 Stage = Literal["load", "build", "forward", "backward", "contract", "ok"]
 """The stage at which a module fell, or `ok`."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
-_BATCH = 2
-_MAX_BUILDS = 12
 _MESSAGE_LIMIT = 300
+
+_SEARCH_SHARE, _INFER_SHARE = 0.16, 0.1
+"""Shares of a probe's time for finding a working point, and for varying around it, in CPU time."""
+
+_MOST_LAYOUTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +53,12 @@ class Probe:
 
     def to_json(self) -> Json:
         """Return a JSON value that `from_json` reads back."""
-        return asdict(self)
+        return asdict(self) | {"contracts": [c.to_json() for c in self.contracts]}
 
     @staticmethod
     def from_json(value: Json) -> Probe:
         """Read what `to_json` wrote."""
         return Probe(**{**value, "contracts": tuple(Contract.from_json(c) for c in value["contracts"])})
-
-
-@dataclass(frozen=True)
-class _Point:
-    """A working point: arguments and an input with which forward ran."""
-
-    proposal: Proposal
-    layout: Layout
-    shape: Shape
 
 
 class _Fell(Exception):  # noqa: N818 - control flow of the probe
@@ -71,50 +67,110 @@ class _Fell(Exception):  # noqa: N818 - control flow of the probe
         self.stage = stage
 
 
-def probe(module: str, resolver: Resolver, at: Callable[[Stage], None] = lambda _: None) -> Probe:
+def probe(
+    module: str,
+    resolver: Resolver,
+    seen: Sequence[Sighting] = (),
+    seconds: float = 30.0,
+    at: Callable[[Stage], None] = lambda _: None,
+) -> tuple[Probe, Seen]:
     """Probe a module by its id. Never raises: what goes wrong is the result.
 
     Args:
         module: id of the module.
         resolver: the bundles that it may refer to.
+        seen: constructor calls of it that were seen while other code ran.
+        seconds: the time that it will be given; searching ends well before.
         at: told each stage when it begins.
+
+    Returns:
+        The result, and what was seen of other modules of its source while it ran.
     """
     bundle = resolver.bundles.get(module)
     try:
-        return _probe(module, bundle, resolver, at)
+        return _probe(module, bundle, resolver, seen, seconds, at)
     except _Fell as fell:
-        return Probe(module=module, stage=fell.stage, message=str(fell))
+        return Probe(module=module, stage=fell.stage, message=str(fell)), {}
 
 
-def _probe(module: str, bundle: Bundle | None, resolver: Resolver, at: Callable[[Stage], None]) -> Probe:
+def _probe(
+    module: str,
+    bundle: Bundle | None,
+    resolver: Resolver,
+    seen: Sequence[Sighting],
+    seconds: float,
+    at: Callable[[Stage], None],
+) -> tuple[Probe, Seen]:
     if bundle is not None and not bundle.has_forward:
         raise _Fell("forward", "the class has no forward")
     cls = _attempt("load", lambda: resolver.find(module))
     at("build")
-    runner = Runner(cls, lambda value: resolver.decode(value, bundle, lambda tree: resolver.find(tree["module"])()))
-    signature = _attempt("build", lambda: runner.signature)
-    calls = bundle.calls if bundle is not None else ()
-    built = _build(runner, list(proposals(signature, calls, resolver.name))[: 3 * _MAX_BUILDS])
-    at("forward")
-    points = _forward(runner, built)
-    at("backward")
-    points = _backward(runner, points)
-    at("contract")
-    points = _independent(runner, points)
-    contracts = _attempt("contract", lambda: _contracts(runner, points))
-    net = runner.build(contracts[0].args)
-    seen = _attempt("contract", lambda: family.observe(net, contracts[0]))
-    return Probe(
+    bench = _attempt("build", lambda: Bench(cls, lambda value: resolver.decode(value, bundle), _SEARCH_SHARE * seconds))
+    proposal, points = _working(bench, bundle, seen, at)
+    contracts, errors = [], ""
+    quick = _attempt("contract", lambda: bench.quicker(points[0]))
+    for point in points[:_MOST_LAYOUTS]:
+        try:
+            inference = Inference(point, quick, bench.real, _INFER_SHARE * seconds / len(points[:_MOST_LAYOUTS]))
+            contracts.append(inference.contract())
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next layout is tried
+            errors = errors or explain(error)
+    if not contracts:
+        raise _Fell("contract", errors)
+    contracts.sort(key=lambda c: not c.plain)
+    behaviour = family.observe(bench.real.build(contracts[0].args), contracts[0])
+    result = Probe(
         module=module,
         stage="ok",
-        origin=points[0].proposal.origin,
-        family=family.family(contracts[0], seen),
-        behaviour=seen.to_json(),
-        contracts=tuple(contracts),
+        origin=proposal.origin,
+        family=family.family(contracts[0], behaviour),
+        behaviour=behaviour.to_json(),
+        contracts=tuple(_named(c, resolver, bundle) for c in contracts),
     )
+    return result, _seen_inside(quick, points[0], module) if bundle is not None else {}
 
 
-def _attempt(stage: Stage, action: Any) -> Any:
+def _working(
+    bench: Bench, bundle: Bundle | None, seen: Sequence[Sighting], at: Callable[[Stage], None]
+) -> tuple[Proposal, list[Point]]:
+    """Return the first arguments with which a module runs forward and backward, and points for its input layouts.
+
+    Raises:
+        _Fell: there are none; the stage is the furthest that any arguments came to.
+    """
+    fell = _Fell("build", "")
+    for proposal in bench.built(bundle.calls if bundle is not None else (), seen):
+        at("forward")
+        if STAGES.index(fell.stage) < STAGES.index("forward"):
+            fell = _Fell("forward", "")
+        points = bench.points(proposal, seen)
+        if not points:
+            if not str(fell) and bench.errors:
+                fell = _Fell(fell.stage, explain(bench.errors[0]))
+            continue
+        at("backward")
+        kept: list[Point] = []
+        for point in points:
+            for tried in [bench.lighter(point), point] if not kept else [replace(point, args=kept[0].args)]:
+                try:
+                    x = example(tried.shape, tried.call.dtype)
+                    backward(bench.real.build(tried.args), x, tried.call)
+                except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next layout is tried
+                    if fell.stage != "backward":
+                        fell = _Fell("backward", explain(error))
+                    continue
+                kept.append(tried)
+                break
+        if kept:
+            at("contract")
+            return proposal, [bench.apart(point) for point in kept]
+    if fell.stage == "build":
+        unknown = f"no value is known for {bench.real.signature}"[:_MESSAGE_LIMIT]
+        raise _Fell("build", explain(bench.errors[0]) if bench.errors else unknown)
+    raise fell
+
+
+def _attempt(stage: Stage, action: Callable[[], Any]) -> Any:
     try:
         return action()
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it becomes the probe's result
@@ -123,140 +179,22 @@ def _attempt(stage: Stage, action: Any) -> Any:
 
 def explain(error: BaseException) -> str:
     """Return an error as one short line."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    return f"{type(error).__name__}: {line}"[:_MESSAGE_LIMIT]
+    kind = " ".join(type(error).__name__.split())
+    line = " ".join(str(error).split()) or kind
+    return f"{kind}: {line}"[:_MESSAGE_LIMIT]
 
 
-def _build(runner: Runner, tries: Sequence[Proposal]) -> list[Proposal]:
-    if not tries:
-        raise _Fell("build", f"no value is known for the arguments {runner.signature}"[:_MESSAGE_LIMIT])
-    built, first = [], ""
-    for proposal in tries:
-        try:
-            runner.build(proposal.args)
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next proposal is tried
-            first = first or explain(error)
-            continue
-        built.append(proposal)
-        if len(built) == _MAX_BUILDS:
-            break
-    if not built:
-        raise _Fell("build", first)
-    return built
+def _named(contract: Contract, resolver: Resolver, home: Bundle | None) -> Contract:
+    """Return a contract whose arguments name mined classes by their ids."""
+    free = {k: tuple(resolver.canonical(v, home) for v in values) for k, values in contract.free.items()}
+    return replace(contract, args=resolver.canonical(dict(contract.args), home), free=free)
 
 
-def _inputs(args: Mapping[str, Json], heard: Sequence[int]) -> Iterator[tuple[Layout, Shape]]:
-    """Yield inputs to try: maps, tokens, images, vectors; channels as the arguments or an error message suggest."""
-    named = [v for v in args.values() if isinstance(v, int) and not isinstance(v, bool) and 1 < v <= 2048]
-    channels = list(dict.fromkeys([*named[:2], CHANNELS, *heard, 3]))
-    for c in channels:
-        yield "NCHW", (_BATCH, c, SIZE, SIZE)
-    for c in channels:
-        yield "BNC", (_BATCH, SIZE, c)
-    for size in (64, 224):
-        yield "NCHW", (_BATCH, 3, size, size)
-    for c in channels:
-        yield "BC", (_BATCH, c)
-        yield "NHWC", (_BATCH, SIZE, SIZE, c)
-
-
-def _forward(runner: Runner, built: Sequence[Proposal]) -> list[_Point]:
-    """Return one working point for each input layout, all with the arguments that worked first."""
-    first = ""
-    for proposal in built:
-        points: dict[Layout, _Point] = {}
-        heard: list[int] = []
-        net = runner.build(proposal.args)
-        for attempt in range(2):
-            for layout, shape in _inputs(proposal.args, heard if attempt else ()):
-                if layout in points:
-                    continue
-                try:
-                    forward(net, example(shape))
-                except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next input is tried
-                    first = first or explain(error)
-                    heard += [int(n) for n in re.findall(r"\b\d+\b", str(error)[:500]) if 1 < int(n) <= 2048]
-                    continue
-                points[layout] = _Point(proposal, layout, shape)
-            if points:
-                return _tidy(runner, list(points.values()))
-            heard = list(dict.fromkeys(heard))[:4]
-    raise _Fell("forward", first)
-
-
-def _tidy(runner: Runner, points: list[_Point]) -> list[_Point]:
-    """Prefer arguments that divide a map's size evenly, where one small change (of a padding, say) brings that."""
-    head = points[0]
-    if head.layout != "NCHW" or _divides(runner.observe(head.proposal.args, head.shape), head.shape):
-        return points
-    for name, parameter in runner.signature.parameters.items():
-        value = head.proposal.args.get(name, parameter.default)
-        if not isinstance(value, int) or isinstance(value, bool) or value > 7:
-            continue
-        for changed in (value + 1, value - 1):
-            args = {**head.proposal.args, name: changed}
-            if _divides(runner.observe(args, head.shape), head.shape):
-                return [_Point(Proposal(args, head.proposal.origin), p.layout, p.shape) for p in points]
-    return points
-
-
-def _divides(out: Shape | None, shape: Shape) -> bool:
-    if out is None or len(out) != 4:
-        return out is not None
-    return all(s % o == 0 or o % s == 0 for s, o in zip(shape[2:], out[2:], strict=True))
-
-
-def _backward(runner: Runner, points: Sequence[_Point]) -> list[_Point]:
-    kept, first = [], ""
-    for point in points:
-        try:
-            backward(runner.build(point.proposal.args), example(point.shape))
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next layout is tried
-            first = first or explain(error)
-            continue
-        kept.append(point)
-    if not kept:
-        raise _Fell("backward", first)
-    return kept
-
-
-def _independent(runner: Runner, points: Sequence[_Point]) -> list[_Point]:
-    """Keep the points at which an output depends on its own input only, a flag such as `batch_first` set if need be."""
-    flags = [n for n, p in runner.signature.parameters.items() if isinstance(p.default, bool)]
-    kept = []
-    for point in points:
-        for changes in ({}, *({f: not runner.signature.parameters[f].default} for f in flags)):
-            args = {**point.proposal.args, **changes}
-            if _keeps_samples_apart(runner, args, point.shape):
-                kept.append(_Point(Proposal(args, point.proposal.origin), point.layout, point.shape))
-                break
-    if not kept:
-        raise _Fell("contract", "an output depends on other samples of its batch")
-    return kept
-
-
-def _keeps_samples_apart(runner: Runner, args: Mapping[str, Json], shape: Shape) -> bool:
-    x = example(shape)
-    changed = torch.cat([x[:1], example(shape, seed=1)[1:]])
-    try:
-        net = runner.build(args).eval()
-        with torch.no_grad():
-            return torch.allclose(forward(net, x)[0], forward(net, changed)[0], atol=1e-5)
-    except Exception:  # noqa: BLE001 - foreign code may raise anything; these arguments do not do
-        return False
-
-
-def _contracts(runner: Runner, points: Sequence[_Point]) -> list[Contract]:
-    found = []
-    for point in points:
-        inference = Inference(_varying(runner, point), point.layout, point.proposal.args, point.shape)
-        found.append(inference.contract())
-    return found
-
-
-def _varying(runner: Runner, point: _Point) -> Runner:
-    """Return a runner on the meta device, where varying costs nothing, if it sees there what it sees on the CPU."""
-    fast = Runner(runner.cls, runner.decode)
-    fast.device = "meta"
-    same = fast.observe(point.proposal.args, point.shape) == runner.observe(point.proposal.args, point.shape)
-    return fast if same else runner
+def _seen_inside(runner: Runner, point: Point, module: str) -> Seen:
+    """Return how the module built and called others of its source at a working point."""
+    with torch.device(runner.device), capture() as built, calls() as called, torch.no_grad():
+        net = runner.build(point.args)
+        args, kwargs = point.call.inputs(example(point.shape, point.call.dtype, runner.device))
+        net(*args, **kwargs)
+    built.pop(net, None)
+    return sightings(built, called, module.partition("@")[0])

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from llmastool.canonical import Json, append_line, digest, read_json, read_lines, write_json
-from llmastool.mining.bundle import Bundle, read_bundles
-from llmastool.registry.pool import ProbeConfig, run_probes
-from llmastool.registry.probe import Probe
+from llmastool.canonical import Json, append_line, digest, dumps, read_json, read_lines, write_json
+from llmastool.mining.bundle import Bundle, Program, read_bundles, read_programs
+from llmastool.registry.pool import ProbeConfig, Workload, name_of, run_jobs
+from llmastool.registry.probe import STAGES, Probe
+from llmastool.registry.sightings import Seen, from_json, merge
 from llmastool.registry.store import funnel, write_registry
 
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 """Raised when probing changes, so that remembered results are not taken for new ones."""
 
 RegistryConfig = ProbeConfig
+
+Progress = Callable[[int, int], None]
 
 
 def register(
@@ -24,9 +27,12 @@ def register(
     out: Path,
     config: ProbeConfig,
     cache: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Json:
     """Probe all bundles of a folder, and write `registry.parquet`, `bundles.jsonl` and `summary.json`.
+
+    Every module is probed. For those that fell, programs of their sources are run, so that real arguments and inputs
+    are seen, and they are probed once more with what these and the other modules have shown.
 
     Args:
         bundles: folder that mining wrote.
@@ -39,24 +45,94 @@ def register(
         The summary: a funnel for each source, modules by family, and the most common reasons for losses.
     """
     mined = read_bundles(bundles / "bundles.jsonl")
+    programs = read_programs(bundles / "programs.jsonl")
     natives = native_modules()
     by_id = {b.id: b for b in mined}
+    jobs = _Jobs(mined, programs, config, cache)
     modules = [*by_id, *natives]
-    done = _remembered(cache, modules)
-    left = [m for m in modules if m not in done]
-    blocked = {b.module.split(".")[0] for b in mined} - {"torch", "llmastool"}
-    if left:
-        for result in run_probes(left, mined, blocked, config):
-            done[result.module] = result
-            if cache is not None and not result.message.startswith("killed"):
-                append_line(cache, {"key": _cache_key(result.module), "probe": result.to_json()})
-            if progress is not None:
-                progress(len(done), len(modules))
+    done: dict[str, Probe] = {}
+    seen: Seen = {}
+    for result in jobs.run([_job(m, {}) for m in modules], progress):
+        done[result["job"]["module"]] = Probe.from_json(result["probe"])
+        merge(seen, from_json(result["seen"]))
+    fallen = [m for m in by_id if done[m].stage != "ok" and by_id[m].has_forward]
+    for result in jobs.run([{"program": p.name} for p in _covering(programs, {by_id[m].name for m in fallen})], None):
+        merge(seen, from_json(result["seen"]))
+    for result in jobs.run([_job(m, seen) for m in fallen if by_id[m].name in seen], None):
+        probed = Probe.from_json(result["probe"])
+        if STAGES.index(probed.stage) > STAGES.index(done[probed.module].stage):
+            done[probed.module] = probed
     probes = [done[m] for m in modules]
     write_registry(out, probes, mined, natives)
     summary = _summary(probes, by_id, read_json(bundles / "summary.json")["sources"])
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _job(module: str, seen: Seen) -> Json:
+    return {"module": module, "seen": [s.to_json() for s in seen.get(module.partition("@")[0], ())]}
+
+
+def _covering(programs: Sequence[Program], names: set[str]) -> list[Program]:
+    """Return programs, small ones first, such that every class of these names is in two of them where there are two."""
+    wanted = dict.fromkeys(names, 2)
+    chosen = []
+    for program in sorted(programs, key=lambda p: (sum(len(f.statements) for f in p.files), p.name)):
+        useful = [name for name in program.classes if wanted.get(name)]
+        if useful:
+            chosen.append(program)
+            for name in useful:
+                wanted[name] -= 1
+    return chosen
+
+
+class _Jobs:
+    """Runs jobs, or remembers what came of them."""
+
+    def __init__(
+        self, bundles: Sequence[Bundle], programs: Sequence[Program], config: ProbeConfig, cache: Path | None
+    ) -> None:
+        self.bundles, self.programs, self.config, self.cache = bundles, programs, config, cache
+        self.known = {line["key"]: line["result"] for line in read_lines(cache)} if cache is not None else {}
+        self._package = {b.id: _top(b) for b in bundles} | {p.name: _top(p) for p in programs}
+        self._digests = {p.name: digest(p.to_json())[:16] for p in programs}
+
+    def run(self, jobs: Sequence[Json], progress: Progress | None) -> list[Json]:
+        """Return the results of jobs, in the order of the jobs."""
+        found = {dumps(j): {**self.known[k], "job": j} for j in jobs if (k := self._key(j)) in self.known}
+        left: dict[str, list[Json]] = {}
+        for job in jobs:
+            if dumps(job) not in found:
+                left.setdefault(self._package.get(name_of(job), ""), []).append(job)
+        for package, some in left.items():
+            for result in run_jobs(some, self._workload(package, {name_of(j) for j in some}), self.config):
+                found[dumps(result["job"])] = result
+                self._remember(result)
+                if progress is not None:
+                    progress(len(found), len(jobs))
+        return [found[dumps(j)] for j in jobs]
+
+    def _workload(self, package: str, names: set[str]) -> Workload:
+        """Return what jobs about a package's modules refer to: that package alone cannot be imported by them."""
+        return Workload(
+            bundles=[b for b in self.bundles if _top(b) == package],
+            programs=[p for p in self.programs if p.name in names],
+            blocked=[package] if package else [],
+        )
+
+    def _remember(self, result: Json) -> None:
+        message = result.get("message", result.get("probe", {}).get("message", ""))
+        if self.cache is not None and not message.startswith("killed"):
+            kept = {k: v for k, v in result.items() if k != "job"}
+            append_line(self.cache, {"key": self._key(result["job"]), "result": kept})
+
+    def _key(self, job: Json) -> str:
+        about = [job, self._digests.get(job.get("program", ""))]
+        return digest([about, PROBE_VERSION, version("torch")])[:16]
+
+
+def _top(mined: Bundle | Program) -> str:
+    return mined.module.split(".")[0]
 
 
 def native_modules() -> dict[str, dict[str, str]]:
@@ -81,21 +157,6 @@ def native_modules() -> dict[str, dict[str, str]]:
 
 def _first_lines(cls: type) -> str:
     return " ".join((cls.__doc__ or "").split("\n\n")[0].split())[:300]
-
-
-def _cache_key(module: str) -> str:
-    return digest([module, PROBE_VERSION, version("torch")])[:16]
-
-
-def _remembered(cache: Path | None, modules: Sequence[str]) -> dict[str, Probe]:
-    if cache is None:
-        return {}
-    keys = {_cache_key(m): m for m in modules}
-    found = {}
-    for line in read_lines(cache):
-        if line["key"] in keys:
-            found[keys[line["key"]]] = Probe.from_json(line["probe"])
-    return found
 
 
 def _summary(probes: Sequence[Probe], bundles: Mapping[str, Bundle], sources: Sequence[Json]) -> Json:

@@ -79,10 +79,10 @@ class Registry:
         return self.entries[module].family if module in self.entries else "unknown"
 
     def fitting(self, layout: str) -> Iterator[tuple[Entry, Contract]]:
-        """Yield every module with a contract for an input layout, sorted by id."""
+        """Yield every module with a plain contract for an input layout, sorted by id."""
         for entry in sorted(self.entries.values(), key=lambda e: e.module):
             for contract in entry.contracts:
-                if contract.layout_in == layout:
+                if contract.plain and contract.layout_in == layout:
                     yield entry, contract
 
 

@@ -1,4 +1,4 @@
-"""Constructor arguments as JSON and back: classes, functions, tuples, partials and whole modules included.
+"""Constructor arguments as JSON and back: classes, functions, tuples, partials, settings and modules included.
 
 See `llmastool.trees.tree` for the encoding. A reference is a dotted name of torch or builtins, the id of a bundle, or
 `<bundle id>:<dotted name>` for anything else in a bundle's own namespace.
@@ -6,6 +6,8 @@ See `llmastool.trees.tree` for the encoding. A reference is a dotted name of tor
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import functools
 import importlib
 import types
@@ -20,7 +22,7 @@ from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
 from llmastool.registry.loading import PREFIX, load_bundle, load_package
 
-_OPEN_ROOTS = ("torch", "builtins", "llmastool.blocks")
+_OPEN_ROOTS = ("torch", "builtins", "types", "llmastool.blocks")
 """Where a reference may lead besides bundles."""
 
 
@@ -37,7 +39,7 @@ class Resolver:
         """Return the object that a reference names.
 
         Args:
-            ref: the reference; a plain dotted name is looked for in `home` first, then among the bundles.
+            ref: the reference; a plain dotted name is looked for among the bundles, then in `home`.
             home: the bundle in whose arguments the reference stands.
 
         Raises:
@@ -49,12 +51,13 @@ class Resolver:
             if inner:
                 return _lookup(bundle, inner)
             return _twin(bundle, home) or load_bundle(bundle)
-        if any(ref == root or ref.startswith(f"{root}.") for root in _OPEN_ROOTS):
+        if _is_open(ref):
             return _open_lookup(ref)
+        if ref in self._by_plain_name:
+            bundle = self.bundles[self._by_plain_name[ref]]
+            return _twin(bundle, home) or load_bundle(bundle)
         if home is not None and any(ref.startswith(f"{f.name}.") for f in home.files):
             return _lookup(home, ref)
-        if ref in self._by_plain_name:
-            return load_bundle(self.bundles[self._by_plain_name[ref]])
         raise RegistryError(f"{ref}: expected a module of torch or of the registry, found none; mine its source again")
 
     def name(self, value: Any) -> str | None:
@@ -64,11 +67,7 @@ class Resolver:
             return None
         if module.startswith(PREFIX):
             return self._mined_name(module, qualname)
-        for short in (f"torch.nn.{qualname}", f"torch.nn.functional.{qualname}", f"torch.{qualname}"):
-            if _is(short, value):
-                return short
-        full = f"{module}.{qualname}"
-        return full if any(full.startswith(f"{root}.") for root in _OPEN_ROOTS) and _is(full, value) else None
+        return _open_name(value, module, qualname)
 
     def _mined_name(self, module: str, qualname: str) -> str | None:
         prefix, _, original = module.partition(".")
@@ -93,11 +92,26 @@ class Resolver:
             func = self.decode(part["func"], home, build)
             args = self.decode(part["args"], home, build)
             return functools.partial(func, *args, **self.decode(part["kwargs"], home, build))
+        if "$call" in value:
+            part = value["$call"]
+            func, args = self.decode(part["func"], home, build), self.decode(part["args"], home, build)
+            return func(*args, **self.decode(part["kwargs"], home, build))
         if "$tree" in value:
-            if build is None:
-                raise RegistryError(f"expected plain arguments, got a module: {value!r:.80}")
-            return build(value["$tree"])
+            return build(value["$tree"]) if build is not None else self.build(value["$tree"], home)
         return {k: self.decode(v, home, build) for k, v in value.items()}
+
+    def build(self, tree: Json, home: Bundle | None = None) -> nn.Module:
+        """Return the module of a tree that has no children of its own, as arguments name them.
+
+        Raises:
+            RegistryError: the tree has children: `llmastool.trees.build` builds those.
+        """
+        if tree.get("children"):
+            raise RegistryError(f"expected a module without edited children, got {tree!r:.80}")
+        inner = self.bundles.get(tree["module"], home)
+        args = {k: self.decode(v, inner) for k, v in tree.get("args", {}).items()}
+        built: nn.Module = self.find(tree["module"], home)(**args)
+        return built
 
     def encode(self, value: Any, read: Callable[[nn.Module], Json] | None = None) -> Json:
         """Return the JSON form of a Python value; `read` writes modules down as trees.
@@ -105,24 +119,118 @@ class Resolver:
         Raises:
             TypeError: the value has no such form.
         """
-        if value is None or isinstance(value, bool | int | float | str):
+        return encode(value, self.name, read)
+
+    def canonical(self, value: Json, home: Bundle | None) -> Json:
+        """Return an encoded argument with every plain dotted name replaced by the id that is meant.
+
+        Raises:
+            RegistryError: a name leads nowhere.
+        """
+        if isinstance(value, list):
+            return [self.canonical(v, home) for v in value]
+        if not isinstance(value, Mapping):
             return value
-        if isinstance(value, torch.Size | tuple) and type(value) in (tuple, torch.Size):
-            return {"$tuple": [self.encode(v, read) for v in value]}
-        if type(value) is list:
-            return [self.encode(v, read) for v in value]
-        if isinstance(value, dict) and all(isinstance(k, str) and not k.startswith("$") for k in value):
-            return {k: self.encode(v, read) for k, v in value.items()}
-        if type(value) is functools.partial:
-            parts = {"func": value.func, "args": list(value.args), "kwargs": dict(value.keywords)}
-            return {"$partial": {k: self.encode(v, read) for k, v in parts.items()}}
-        if isinstance(value, nn.Module) and read is not None:
-            return {"$tree": read(value)}
-        if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
-            ref = self.name(value)
-            if ref is not None:
-                return {"$ref": ref}
-        raise TypeError(f"{type(value).__name__} cannot be written as an argument")
+        if "$ref" in value:
+            return {"$ref": self._full(value["$ref"], home)}
+        if "$tree" in value:
+            tree = value["$tree"]
+            return {
+                "$tree": {
+                    **tree,
+                    "module": self._full(tree["module"], home),
+                    "args": self.canonical(tree.get("args", {}), home),
+                }
+            }
+        return {k: self.canonical(v, home) for k, v in value.items()}
+
+    def _full(self, ref: str, home: Bundle | None) -> str:
+        if ref.partition(":")[0] in self.bundles or _is_open(ref):
+            return ref
+        if ref in self._by_plain_name:
+            return self._by_plain_name[ref]
+        if home is not None and any(ref.startswith(f"{f.name}.") for f in home.files):
+            return f"{home.id}:{ref}"
+        raise RegistryError(f"{ref}: expected a module of torch or of the registry, found none; mine its source again")
+
+
+def encode(value: Any, name: Callable[[Any], str | None], read: Callable[[nn.Module], Json] | None = None) -> Json:
+    """Return the JSON form of a Python value; `name` gives references, `read` writes modules down as trees.
+
+    Raises:
+        TypeError: the value has no such form.
+    """
+
+    def inner(part: Any) -> Json:
+        return encode(part, name, read)
+
+    if isinstance(value, enum.Enum):
+        return _reference(type(value), name, f".{value.name}")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, nn.Module) and read is not None:
+        return {"$tree": read(value)}
+    if isinstance(value, torch.dtype):
+        return {"$ref": str(value)}
+    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+        return _reference(value, name)
+    return _encode_parts(value, inner, name)
+
+
+def _encode_parts(value: Any, inner: Callable[[Any], Json], name: Callable[[Any], str | None]) -> Json:
+    """Return the JSON form of a value that holds others."""
+    fields = _fields(value)
+    if fields is not None:
+        kwargs = {key: inner(part) for key, part in fields.items()}
+        return {"$call": {"func": _reference(type(value), name), "args": [], "kwargs": kwargs}}
+    if isinstance(value, tuple):
+        return {"$tuple": [inner(v) for v in value]}
+    if type(value) is list:
+        return [inner(v) for v in value]
+    if isinstance(value, dict) and all(isinstance(k, str) and not k.startswith("$") for k in value):
+        return {k: inner(v) for k, v in value.items()}
+    if type(value) is functools.partial:
+        parts = {"func": value.func, "args": list(value.args), "kwargs": dict(value.keywords)}
+        return {"$partial": {k: inner(v) for k, v in parts.items()}}
+    raise TypeError(f"{type(value).__name__} cannot be written as an argument")
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Return what a settings object is made of; None for other values."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {f: getattr(value, f) for f in value._fields}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+    return dict(vars(value)) if type(value) is types.SimpleNamespace else None
+
+
+def _reference(value: Any, name: Callable[[Any], str | None], after: str = "") -> Json:
+    ref = name(value)
+    if ref is None:
+        raise TypeError(f"{value!r:.80} cannot be written as an argument: it has no name by which it can be found")
+    return {"$ref": ref + after}
+
+
+def plain_name(value: Any) -> str | None:
+    """Return the dotted name of a class or function as its source knows it, or None when it has none."""
+    module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    if not isinstance(module, str) or "<" in qualname or not qualname:
+        return None
+    if module.startswith(PREFIX):
+        return f"{module.partition('.')[2]}.{qualname}"
+    return _open_name(value, module, qualname)
+
+
+def _open_name(value: Any, module: str, qualname: str) -> str | None:
+    for short in (f"torch.nn.{qualname}", f"torch.nn.functional.{qualname}", f"torch.{qualname}"):
+        if _is(short, value):
+            return short
+    full = f"{module}.{qualname}"
+    return full if _is_open(full) and _is(full, value) else None
+
+
+def _is_open(ref: str) -> bool:
+    return any(ref == root or ref.startswith(f"{root}.") for root in _OPEN_ROOTS)
 
 
 def _twin(bundle: Bundle, home: Bundle | None) -> Any:

@@ -1,12 +1,16 @@
-"""The process inside the sandbox: torch is imported once, and every probe runs in a child forked from here.
+"""The process inside the sandbox: torch is imported once, and every job runs in a child forked from here.
 
-It reads one JSON line with the bundles, then one line with a module's id per probe, and writes one line per result.
+It reads one JSON line with the bundles and programs, then one line per job, and writes one line per result. A job is to
+probe a module, or to run a program and see what it builds.
 A child has limits of its own, no way to the protocol's pipes, and is killed, with all it started, when its time is up.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
+import logging
 import os
 import select
 import signal
@@ -21,13 +25,18 @@ from typing import BinaryIO
 import torch
 
 from llmastool.canonical import Json, dumps
-from llmastool.mining.bundle import Bundle
+from llmastool.mining.bundle import Program, unpack
+from llmastool.registry.arguments import Sighting
 from llmastool.registry.probe import STAGES, Probe, Stage, probe
+from llmastool.registry.sightings import from_json, run_program, to_json
 from llmastool.registry.values import Resolver
-from llmastool.sandbox import Limits, adopt_orphans, virtual_memory
+from llmastool.sandbox import Limits, adopt_orphans, enclose, virtual_memory
 
 _RESULT_LIMIT = 4 * 1024**2
 """Longest result that is taken from a child, in bytes."""
+
+_COMMON = frozenset({"einops", "numpy", "torchvision"})
+"""Packages that many sources import, and that take long to import: once here, where a source needs them."""
 
 _WARM_UP = ("torch.nn.Conv2d", "torch.nn.BatchNorm2d", "torch.nn.TransformerEncoderLayer", "torch.nn.MaxPool2d")
 """Probed once before any fork, so that what torch imports on first use is there in every child."""
@@ -36,7 +45,7 @@ _WARM_UP = ("torch.nn.Conv2d", "torch.nn.BatchNorm2d", "torch.nn.TransformerEnco
 @dataclass
 class _Child:
     pid: int
-    module: str
+    job: Json
     pipe: int
     deadline: float
     started: float
@@ -44,21 +53,28 @@ class _Child:
 
 
 def main() -> None:
-    """Serve probes until the input ends."""
+    """Serve jobs until the input ends."""
     requests = sys.stdin.buffer
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     setup = json.loads(requests.readline())
-    bundles = {b.id: b for b in map(Bundle.from_json, setup["bundles"])}
-    _block_imports(setup["blocked"])
+    resolver = Resolver({b.id: b for b in unpack(setup["bundles"])})
+    programs = {p.name: p for p in map(Program.from_json, setup["programs"])}
     warnings.simplefilter("ignore")
+    importlib.import_module("torch._dynamo")  # some operators import it at first use: once here, not in every child
+    needed = {name for b in resolver.bundles.values() for name in b.third_party}
+    needed |= {name for p in programs.values() for name in p.third_party}
+    for name in sorted(_COMMON & needed - set(setup["blocked"])):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    _block_imports(setup["blocked"])
+    logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    resolver = Resolver(bundles)
     for module in _WARM_UP:
         probe(module, resolver)
     adopt_orphans()
-    modules = (json.loads(line) for line in requests)
-    for result in _serve(modules, resolver, setup["limits"], setup["seconds"], setup["workers"]):
+    server = _Server(resolver, programs, setup["limits"], setup["seconds"])
+    for result in server.serve((json.loads(line) for line in requests), setup["workers"]):
         out.write(dumps(result).encode() + b"\n")
         out.flush()
 
@@ -75,52 +91,65 @@ def _block_imports(names: list[str]) -> None:
     sys.meta_path.insert(0, Blocker)
 
 
-def _serve(
-    modules: Iterator[str], resolver: Resolver, limits: dict[str, int], seconds: float, workers: int
-) -> Iterator[Json]:
-    running: list[_Child] = []
-    more = True
-    while more or running:
-        while more and len(running) < workers:
-            module = next(modules, None)
-            if module is None:
-                more = False
-                break
-            running.append(_start(module, resolver, limits, seconds))
-        for child in _wait(running):
-            running.remove(child)
-            yield _finish(child, {c.pid for c in running})
+class _Server:
+    """Runs jobs in forked children, several at once."""
 
+    def __init__(
+        self, resolver: Resolver, programs: dict[str, Program], limits: dict[str, int], seconds: float
+    ) -> None:
+        self.resolver, self.programs, self.limits, self.seconds = resolver, programs, limits, seconds
 
-def _start(module: str, resolver: Resolver, limits: dict[str, int], seconds: float) -> _Child:
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(read)
-        _run_child(module, resolver, limits, write)
-    os.close(write)
-    now = time.monotonic()
-    return _Child(pid, module, read, now + seconds, now)
+    def serve(self, jobs: Iterator[Json], workers: int) -> Iterator[Json]:
+        """Yield the results of all jobs, as they come."""
+        running: list[_Child] = []
+        more = True
+        while more or running:
+            while more and len(running) < workers:
+                job = next(jobs, None)
+                if job is None:
+                    more = False
+                    break
+                running.append(self._start(job))
+            for child in _wait(running):
+                running.remove(child)
+                yield _finish(child, {c.pid for c in running})
 
-
-def _run_child(module: str, resolver: Resolver, limits: dict[str, int], pipe: int) -> None:
-    """Probe one module in this forked child, and leave without returning."""
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    for fd in sorted(int(f) for f in os.listdir("/proc/self/fd")):  # noqa: PTH208 - names only, no paths wanted
-        if fd > 2 and fd != pipe:
+    def _start(self, job: Json) -> _Child:
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
             try:
-                os.close(fd)
-            except OSError:  # the listing's own descriptor is gone already
-                continue
-    memory = limits["memory_bytes"] + virtual_memory()
-    Limits(**{**limits, "memory_bytes": memory}).apply()
-    with os.fdopen(pipe, "wb") as file:
-        result = probe(module, resolver, lambda stage: _tell(file, stage))
-        _tell(file, result.to_json())
-    os._exit(0)
+                os.close(read)
+                self._run_child(job, write)
+            finally:
+                os._exit(1)  # whatever happens, no child goes on as if it were the server
+        os.close(write)
+        now = time.monotonic()
+        return _Child(pid, job, read, now + self.seconds, now)
+
+    def _run_child(self, job: Json, pipe: int) -> None:
+        """Do a job in this forked child, and leave without returning."""
+        os.setsid()
+        enclose()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        for fd in sorted(int(f) for f in os.listdir("/proc/self/fd")):  # noqa: PTH208 - names only, no paths wanted
+            if fd > 2 and fd != pipe:
+                try:
+                    os.close(fd)
+                except OSError:  # the listing's own descriptor is gone already
+                    continue
+        memory = self.limits["memory_bytes"] + virtual_memory()
+        Limits(**{**self.limits, "memory_bytes": memory}).apply()
+        with os.fdopen(pipe, "wb") as file:
+            if "program" in job:
+                _tell(file, {"seen": to_json(run_program(self.programs[job["program"]]))})
+            else:
+                seen = [Sighting.from_json(s) for s in job["seen"]]
+                result, inside = probe(job["module"], self.resolver, seen, self.seconds, lambda s: _tell(file, s))
+                _tell(file, {"probe": result.to_json(), "seen": to_json(inside)})
+        os._exit(0)
 
 
 def _tell(file: BinaryIO, value: Json) -> None:
@@ -152,14 +181,31 @@ def _finish(child: _Child, others: set[int]) -> Json:
     _kill_group(child.pid)
     _, status = os.waitpid(child.pid, 0)
     _kill_orphans(others)
-    seconds = time.monotonic() - child.started
+    seconds = round(time.monotonic() - child.started, 3)
     *stages, last = child.data.splitlines() or [b""]
-    try:
-        result = Probe.from_json(json.loads(last)).to_json()
-    except (ValueError, TypeError, KeyError):
+    result = _read(last)
+    if result is None:
+        ending = _ending(status, late)
+        if "program" in child.job:
+            return {"job": child.job, "seen": {}, "message": ending, "seconds": seconds}
         stage: Stage = next((s for s in reversed(STAGES) if dumps(s).encode() in (*stages, last)), "load")
-        result = Probe(module=child.module, stage=stage, message=_ending(status, late)).to_json()
-    return {**result, "module": child.module, "seconds": round(seconds, 3)}
+        fallen = Probe(module=child.job["module"], stage=stage, message=ending)
+        return {"job": child.job, "probe": {**fallen.to_json(), "seconds": seconds}, "seen": {}}
+    if "probe" in result:
+        result["probe"] |= {"module": child.job["module"], "seconds": seconds}
+    return {"job": child.job, **result, "seconds": seconds}
+
+
+def _read(line: bytes) -> Json | None:
+    """Return a child's result, read strictly: the child may have been taken over by what it ran."""
+    try:
+        value = json.loads(line)
+        from_json(value["seen"])
+        if "probe" in value:
+            value["probe"] = Probe.from_json(value["probe"]).to_json()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return {k: v for k, v in value.items() if k in ("probe", "seen")}
 
 
 def _ending(status: int, late: bool) -> str:

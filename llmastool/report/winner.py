@@ -116,11 +116,11 @@ def literal(value: Json) -> str:
     if "$tuple" in value:
         items = [literal(item) for item in value["$tuple"]]
         return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
-    if "$partial" in value:
-        body = value["$partial"]
-        items = [literal(body["func"]), *map(literal, body.get("args", []))]
-        items += [f"{name}={literal(item)}" for name, item in body.get("kwargs", {}).items()]
-        return f"partial({', '.join(items)})"
+    if "$partial" in value or "$call" in value:
+        body = value.get("$partial") or value["$call"]
+        items = [*map(literal, body["args"]), *(f"{name}={literal(item)}" for name, item in body["kwargs"].items())]
+        func = literal(body["func"])
+        return f"{func}({', '.join(items)})" if "$call" in value else f"partial({', '.join([func, *items])})"
     return "{" + ", ".join(f"{key!r}: {literal(item)}" for key, item in value.items()) + "}"
 
 

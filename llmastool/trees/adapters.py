@@ -8,6 +8,9 @@ from llmastool.registry.contract import CHANNEL_AXIS
 from llmastool.trees.profile import Layout, Shape
 from llmastool.trees.tree import Tree
 
+_CONVERTED = frozenset({"NCHW", "NHWC", "BNC", "BC"})
+"""Layouts between which there are adapters."""
+
 
 def convert(shape: Shape, layout: Layout, to: Layout) -> tuple[Shape, list[Tree]] | None:
     """Return a tensor's shape in another layout and the nodes that bring it there, or None where there is no way.
@@ -16,6 +19,8 @@ def convert(shape: Shape, layout: Layout, to: Layout) -> tuple[Shape, list[Tree]
     """
     if layout == to:
         return shape, []
+    if not {layout, to} <= _CONVERTED:
+        return None
     if (layout, to) == ("NCHW", "BNC"):
         return (shape[0], shape[2] * shape[3], shape[1]), [Tree("llmastool.blocks.MapToTokens")]
     if (layout, to) == ("BNC", "NCHW"):

@@ -94,6 +94,11 @@ class Construction:
             rest = self._values([part["func"], *part["args"]], home, apart)
             named = tuple(_keyword(k, self._value(v, home, apart)) for k, v in part["kwargs"].items())
             return Group(f"{self._name('functools.partial', '')}(", (*rest, *named), ")")
+        if "$call" in value:
+            part = value["$call"]
+            named = tuple(_keyword(k, self._value(v, home, apart)) for k, v in part["kwargs"].items())
+            head = self._name(part["func"]["$ref"], home)
+            return Group(f"{head}(", (*self._values(part["args"], home, apart), *named), ")")
         if "$tree" in value:
             inner = from_body(value["$tree"])
             if not apart:

@@ -94,7 +94,7 @@ class _Export:
         bundle_id = reference.partition(":")[0]
         if bundle_id in self.bundles:
             return self.bundles[bundle_id]
-        if reference.startswith(("torch.", "builtins.", f"{BLOCKS}.")):
+        if reference.startswith(("torch.", "builtins.", "types.", f"{BLOCKS}.")):
             return None
         own = self.bundles.get(home)
         if own is not None and any(reference.startswith(f"{f.name}.") for f in own.files):
@@ -121,7 +121,7 @@ class _Export:
 
     def _expression(self, reference: str, home: str) -> str:
         """Return how the file writes what a reference of the tree names, and see to its import."""
-        if reference in ("functools.partial", "collections.OrderedDict"):
+        if reference in ("functools.partial", "collections.OrderedDict", "types.SimpleNamespace"):
             module, _, name = reference.partition(".")
             self.imports.add(Outside(module, name, name))
             return self.flat.names.give(Outside(module, name, name))

@@ -90,7 +90,7 @@ class _Fits:
         if key not in self._seen:
             found: dict[str, tuple[Entry, Contract, Tree]] = {}
             for entry in self.registry.entries.values():
-                for contract in entry.contracts:
+                for contract in (c for c in entry.contracts if c.plain):
                     node = fit(entry.module, contract, in_shape, out_shape)
                     if node is not None:
                         found.setdefault(entry.module, (entry, contract, node))
@@ -140,7 +140,7 @@ def _is_adapter(node: Tree) -> bool:
 
 def _other_args(entry: Entry, slot: Slot) -> Iterator[Mapping[str, Json]]:
     assert slot.args is not None
-    contract = next((c for c in entry.contracts if c.layout_in == slot.layout), None)
+    contract = next((c for c in entry.contracts if c.plain and c.layout_in == slot.layout), None)
     for name, values in sorted((contract.free if contract is not None else {}).items()):
         for value in values:
             if slot.args.get(name, values[0]) != value:

@@ -13,11 +13,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmastool.errors import TreeError
+from llmastool.registry.capture import Captured
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.profile import Layout, Profile, Shape, Slot
-from llmastool.trees.read import Captured, build_captured, encode_args, read
+from llmastool.trees.read import build_captured, encode_args, read
 from llmastool.trees.tree import Tree
 
 BATCH = 2

@@ -11,8 +11,9 @@ from llmastool.canonical import Json
 Shape: TypeAlias = tuple[int, ...]
 """Sizes of a tensor, batch first."""
 
-Layout = Literal["NCHW", "NHWC", "BNC", "BC"]
-"""Meaning of a tensor's dimensions: image maps with channels first or last, tokens, vectors."""
+Layout = Literal["NCHW", "NHWC", "BNC", "BC", "NCL", "NCDHW", "other"]
+"""Meaning of a tensor's dimensions: image maps with channels first or last, tokens, vectors, sequences with channels
+first, volumes or clips; `other` for an output of which only the batch and the numbers are known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,94 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from llmastool.canonical import Json
 from llmastool.errors import TreeError
+from llmastool.registry.capture import Captured, Construction, capture
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.tree import CONTAINERS, Tree
-
-
-@dataclass(frozen=True)
-class Call:
-    """A constructor call that was seen."""
-
-    args: Mapping[str, Any]
-    """Arguments by parameter name; those of `**kwargs` under their own names."""
-    complete: bool
-    """Whether the call can be written with keywords alone (no `*args`)."""
-
-
-Captured = dict[nn.Module, Call]
-"""Constructor calls by the module that they made."""
-
-
-@contextmanager
-def capture() -> Iterator[Captured]:
-    """Record the constructor arguments of every module that is built inside the `with` block."""
-    captured: Captured = {}
-    originals: list[tuple[type[nn.Module], Any]] = []
-
-    def watch(cls: type[nn.Module]) -> None:
-        original = vars(cls).get("__init__")
-        if inspect.isfunction(original):
-            originals.append((cls, original))
-            cls.__init__ = _recording(original, captured)  # type: ignore[method-assign]
-
-    for cls in _subclasses(nn.Module):
-        watch(cls)
-    try:
-        yield captured
-    finally:
-        for cls, original in originals:
-            cls.__init__ = original  # type: ignore[method-assign]
-
-
-def _subclasses(cls: type) -> Iterator[type]:
-    seen: set[type] = set()
-    stack: list[type] = [cls]
-    while stack:
-        subs: list[type] = stack.pop().__subclasses__()
-        for sub in subs:
-            if sub not in seen:
-                seen.add(sub)
-                stack.append(sub)
-                yield sub
-
-
-def _recording(original: Callable[..., None], captured: Captured) -> Callable[..., None]:
-    @functools.wraps(original)
-    def init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        if self not in captured:  # the outermost constructor is the one that was called
-            captured[self] = _call(original, self, args, kwargs)
-        original(self, *args, **kwargs)
-
-    return init
-
-
-def _call(original: Callable[..., None], self: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    signature = inspect.signature(original)
-    try:
-        bound = signature.bind(self, *args, **kwargs).arguments
-    except TypeError:
-        return Call({}, complete=False)  # the constructor is about to refuse
-    given = dict(list(bound.items())[1:])
-    complete = True
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            given.update(given.pop(name, {}))
-        elif parameter.kind is parameter.VAR_POSITIONAL:
-            complete = complete and not given.pop(name, ())
-    return Call({k: list(v) if isinstance(v, list) else v for k, v in given.items()}, complete)
 
 
 def build_captured(tree: Tree, catalog: Catalog) -> tuple[nn.Module, Captured]:
@@ -182,7 +105,7 @@ def _same(a: nn.Module, seen_a: Captured, b: nn.Module, seen_b: Captured, catalo
     return _text(first) == _text(second)
 
 
-def _text(call: Call) -> str:
+def _text(call: Construction) -> str:
     """Return a text that is equal for equal calls; modules among the arguments count by their structure."""
     return repr(sorted((k, repr(v)) for k, v in call.args.items()))
 

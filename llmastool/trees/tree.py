@@ -6,7 +6,8 @@ builds by itself, each under the dotted path of its slot (`layer1.0.conv2`). The
 
 An argument is a JSON value. What JSON cannot hold is written as a mapping with one key:
 `{"$ref": name}` is a class or function, `{"$tree": tree}` a module instance, `{"$tuple": [...]}` a tuple,
-`{"$partial": {"func": ..., "args": [...], "kwargs": {...}}}` a `functools.partial`.
+`{"$partial": {"func": ..., "args": [...], "kwargs": {...}}}` a `functools.partial`, and `{"$call": ...}`, in the same
+form, what that call gives: a settings object, for one.
 """
 
 from __future__ import annotations

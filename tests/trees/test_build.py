@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from llmastool.errors import RegistryError, TreeError
+from llmastool.registry.capture import capture
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import Network, layout_of
-from llmastool.trees.read import build_captured, capture, read
+from llmastool.trees.read import build_captured, read
 from llmastool.trees.tree import Tree
 
 IN_SHAPE = (2, 3, 16, 16)

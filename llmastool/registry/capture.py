@@ -1,0 +1,130 @@
+"""Record how modules are built and called while other code runs: real arguments instead of guessed ones."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Construction:
+    """A constructor call that was seen."""
+
+    args: Mapping[str, Any]
+    """Arguments by parameter name; those of `**kwargs` under their own names."""
+    complete: bool
+    """Whether the call can be written with keywords alone (no `*args`)."""
+
+
+Captured = dict[nn.Module, Construction]
+"""Constructor calls by the module that they made."""
+
+
+@contextmanager
+def capture() -> Iterator[Captured]:
+    """Record the constructor arguments of every module that is built inside the `with` block.
+
+    Classes that are defined inside the block are watched too.
+    """
+    captured: Captured = {}
+    originals: list[tuple[type[nn.Module], Any]] = []
+
+    def watch(cls: type[nn.Module]) -> None:
+        original = vars(cls).get("__init__")
+        if inspect.isfunction(original):
+            originals.append((cls, original))
+            cls.__init__ = _recording(original, captured)  # type: ignore[method-assign]
+
+    def defined(cls: type[nn.Module], **options: Any) -> None:
+        super(nn.Module, cls).__init_subclass__(**options)
+        watch(cls)
+
+    for cls in _subclasses(nn.Module):
+        watch(cls)
+    nn.Module.__init_subclass__ = classmethod(defined)  # type: ignore[assignment]
+    try:
+        yield captured
+    finally:
+        del nn.Module.__init_subclass__
+        for cls, original in originals:
+            cls.__init__ = original  # type: ignore[method-assign]
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    seen: set[type] = set()
+    stack: list[type] = [cls]
+    while stack:
+        subs: list[type] = stack.pop().__subclasses__()
+        for sub in subs:
+            if sub not in seen:
+                seen.add(sub)
+                stack.append(sub)
+                yield sub
+
+
+def _recording(original: Callable[..., None], captured: Captured) -> Callable[..., None]:
+    @functools.wraps(original)
+    def init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        if self not in captured:  # the outermost constructor is the one that was called
+            captured[self] = _construction(original, self, args, kwargs)
+        original(self, *args, **kwargs)
+
+    return init
+
+
+def _construction(
+    original: Callable[..., None], self: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Construction:
+    signature = inspect.signature(original)
+    try:
+        bound = signature.bind(self, *args, **kwargs).arguments
+    except TypeError:
+        return Construction({}, complete=False)  # the constructor is about to refuse
+    given = dict(list(bound.items())[1:])
+    complete = True
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given.update(given.pop(name, {}))
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            complete = complete and not given.pop(name, ())
+    return Construction({k: _copied(v) for k, v in given.items()}, complete)
+
+
+def _copied(value: Any) -> Any:
+    """Return an argument that the constructor cannot change any more: lists and mappings are copied, at any depth."""
+    if type(value) is list:
+        return [_copied(v) for v in value]
+    if type(value) is tuple:
+        return tuple(_copied(v) for v in value)
+    if type(value) is dict:
+        return {k: _copied(v) for k, v in value.items()}
+    return value
+
+
+Calls = dict[nn.Module, list[tuple[tuple[Any, ...], dict[str, Any]]]]
+"""Arguments of `forward`, by the module that was called, in the order of the calls."""
+
+
+@contextmanager
+def calls(most: int = 2) -> Iterator[Calls]:
+    """Record what every module is called with inside the `with` block, up to `most` calls each."""
+    seen: Calls = {}
+    original = nn.Module.__call__
+
+    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        known = seen.setdefault(self, [])
+        if len(known) < most:
+            known.append((args, kwargs))
+        return original(self, *args, **kwargs)
+
+    nn.Module.__call__ = call  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        nn.Module.__call__ = original  # type: ignore[method-assign]
