@@ -69,6 +69,10 @@ server: $(READY)  ## Start a Prefect server at http://127.0.0.1:4200; then: expo
 bench-spine: $(READY)  ## Measure the figures of benchmarks/results/spine.json
 	$(BIN)/python -m benchmarks.spine
 
+.PHONY: bench-mining
+bench-mining: $(READY)  ## Measure the figures of benchmarks/results/mining.json; ARGS="--only three" for a part
+	$(BIN)/python -m benchmarks.mining $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay
 	rm -rf artifacts runs .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis
