@@ -131,11 +131,11 @@ def test_the_archive_is_written_for_readers(finished: Search, tmp_path: Path) ->
 
 def test_a_start_network_that_does_not_exist_is_named(opened: Opened, registry_folder: Path, tmp_path: Path) -> None:
     params = yaml.safe_load(PARAMS)
-    params["start"]["mined"] = [{"module": "tiny.nets.Nothing"}]
+    params["start"]["mined"] = [{"module": "tiny.nets.NoSuchNet"}]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     search = opened(tmp_path)
     broken = Search(Params.load(tmp_path / "params.yaml"), registry_folder, search.data, tmp_path / "run")
     with pytest.raises(
-        ConfigError, match=r"start\.mined\[0\] \(tiny\.nets\.Nothing\): .*registry has none of that name"
+        ConfigError, match=r"start\.mined\[0\] \(tiny\.nets\.NoSuchNet\): .*registry has none of that name"
     ):
         broken.ask()
