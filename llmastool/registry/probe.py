@@ -105,7 +105,9 @@ def _probe(
         raise _Fell("forward", "the class has no forward")
     cls = _attempt("load", lambda: resolver.find(module))
     at("build")
-    bench = _attempt("build", lambda: Bench(cls, lambda value: resolver.decode(value, bundle), _SEARCH_SHARE * seconds))
+    bench = _attempt(
+        "build", lambda: Bench(cls, lambda value: resolver.decode(value, bundle), max(2.0, _SEARCH_SHARE * seconds))
+    )
     proposal, points = _working(bench, bundle, seen, at)
     contracts, errors = [], ""
     quick = _attempt("contract", lambda: bench.quicker(points[0]))
@@ -167,7 +169,7 @@ def _working(
     if fell.stage == "build":
         unknown = f"no value is known for {bench.real.signature}"[:_MESSAGE_LIMIT]
         raise _Fell("build", explain(bench.errors[0]) if bench.errors else unknown)
-    raise fell
+    raise fell if str(fell) else _Fell(fell.stage, "the search for inputs that it takes ran out of time")
 
 
 def _attempt(stage: Stage, action: Callable[[], Any]) -> Any:
@@ -180,7 +182,7 @@ def _attempt(stage: Stage, action: Callable[[], Any]) -> Any:
 def explain(error: BaseException) -> str:
     """Return an error as one short line."""
     kind = " ".join(type(error).__name__.split())
-    line = " ".join(str(error).split()) or kind
+    line = " ".join(str(error)[: 10 * _MESSAGE_LIMIT].split()) or kind
     return f"{kind}: {line}"[:_MESSAGE_LIMIT]
 
 
