@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Iterator, Mapping
@@ -85,7 +86,7 @@ class Inference:
 
     def with_channels(self, channels: int) -> Shape:
         """Return the input shape with another number of channels."""
-        return tuple(channels if i == self.axis_in else n for i, n in enumerate(self.in_shape))
+        return _replaced(self.in_shape, self.axis_in, channels)
 
     def with_size(self, size: int, axis: int | None = None) -> Shape:
         """Return the input shape with all sizes set, or only that of one axis."""
@@ -331,10 +332,15 @@ class Inference:
     def _inert(self, changes: Mapping[str, Json]) -> bool:
         """Return whether a change of arguments leaves the function alone, as that of a flag `inplace` does."""
         try:
-            first, second = self._outputs({}), self._outputs(changes)
+            first, second = self._unchanged, self._outputs(changes)
         except Exception:  # noqa: BLE001 - foreign code may raise anything; what fails is of no use
             return True
         return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+    @functools.cached_property
+    def _unchanged(self) -> list[torch.Tensor]:
+        """The outputs at the probe point, with which those of all changed arguments are compared."""
+        return self._outputs({})
 
     def _outputs(self, changes: Mapping[str, Json]) -> list[torch.Tensor]:
         """Return the outputs in train and eval mode from one seed."""
@@ -352,9 +358,8 @@ class Inference:
             trained = forward(net, x.clone(), call)
             net.eval()
             first, second = forward(net, x.clone(), call), forward(net, x.clone(), call, seed=1)
-        apart = keeps_samples_apart(
-            net, self.in_shape, call
-        )  # before the next pass in train mode changes any statistics
+        # Before the next pass in train mode changes any statistics:
+        apart = keeps_samples_apart(net, self.in_shape, call)
         return {
             "parameters": parameters(net),
             "flops": flops,

@@ -9,16 +9,13 @@ import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from llmastool import sandbox
 from llmastool.canonical import Json, dumps
 from llmastool.config import require
 from llmastool.errors import SandboxError
 from llmastool.mining.bundle import Bundle, Program, pack
-
-if TYPE_CHECKING:
-    from llmastool.registry.probe import Probe
+from llmastool.registry.record import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +85,6 @@ def run_probes(
     modules: Sequence[str], bundles: Collection[Bundle], blocked: Collection[str], config: ProbeConfig
 ) -> Iterator[Probe]:
     """Probe modules without anything having been seen of them, and yield the results as they come."""
-    from llmastool.registry.probe import Probe  # here, as it imports PyTorch
-
     workload = Workload(bundles=bundles, blocked=blocked)
     for result in run_jobs([{"module": m, "seen": []} for m in modules], workload, config):
         yield Probe.from_json(result["probe"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle
 from llmastool.registry import family
 from llmastool.registry.arguments import Proposal, Sighting
@@ -17,14 +16,10 @@ from llmastool.registry.call import example
 from llmastool.registry.capture import calls, capture
 from llmastool.registry.contract import Contract
 from llmastool.registry.infer import Inference, Point
+from llmastool.registry.record import STAGES, Probe, Stage
 from llmastool.registry.runner import Runner, backward
 from llmastool.registry.sightings import Seen, sightings
 from llmastool.registry.values import Resolver
-
-Stage = Literal["load", "build", "forward", "backward", "contract", "ok"]
-"""The stage at which a module fell, or `ok`."""
-
-STAGES: tuple[Stage, ...] = get_args(Stage)
 
 _MESSAGE_LIMIT = 300
 
@@ -32,33 +27,6 @@ _SEARCH_SHARE, _INFER_SHARE = 0.16, 0.1
 """Shares of a probe's time for finding a working point, and for varying around it, in CPU time."""
 
 _MOST_LAYOUTS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """What probing one module gave."""
-
-    module: str
-    """Id of the module."""
-    stage: Stage
-    message: str = ""
-    """Why it fell, for a reader; empty when ok."""
-    origin: str = ""
-    """Where the arguments that worked came from."""
-    family: str = "unknown"
-    behaviour: Mapping[str, Json] = field(default_factory=dict)
-    contracts: tuple[Contract, ...] = ()
-    """One for each input layout that works, the most telling first."""
-    seconds: float = 0.0
-
-    def to_json(self) -> Json:
-        """Return a JSON value that `from_json` reads back."""
-        return asdict(self) | {"contracts": [c.to_json() for c in self.contracts]}
-
-    @staticmethod
-    def from_json(value: Json) -> Probe:
-        """Read what `to_json` wrote."""
-        return Probe(**{**value, "contracts": tuple(Contract.from_json(c) for c in value["contracts"])})
 
 
 class _Fell(Exception):  # noqa: N818 - control flow of the probe

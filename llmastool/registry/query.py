@@ -13,6 +13,7 @@ from llmastool.canonical import Json
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle, read_bundles
 from llmastool.registry.contract import Contract, solve
+from llmastool.registry.store import BUNDLES, TABLE
 from llmastool.trees.profile import Shape
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Table:
         """
         import polars as pl
 
-        path = folder / "registry.parquet"
+        path = folder / TABLE
         if not path.is_file():
             raise RegistryError(
                 f"{folder}: expected a registry ({path.name}), found none; make one with `llmastool registry build` or "
@@ -124,7 +125,7 @@ class Table:
 
     def bundle(self, module: str) -> Bundle | None:
         """Return the bundle of a mined module, None for one that was not mined."""
-        path = self.folder / "bundles.jsonl"
+        path = self.folder / BUNDLES
         return next((b for b in read_bundles(path) if b.id == module), None) if path.is_file() else None
 
     def find(

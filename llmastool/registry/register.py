@@ -10,7 +10,7 @@ from pathlib import Path
 from llmastool.canonical import Json, append_line, digest, dumps, read_json, read_lines, write_json
 from llmastool.mining.bundle import Bundle, Program, read_bundles, read_programs
 from llmastool.registry.pool import ProbeConfig, Workload, name_of, run_jobs
-from llmastool.registry.probe import STAGES, Probe
+from llmastool.registry.record import STAGES, Probe
 from llmastool.registry.sightings import Seen, from_json, merge
 from llmastool.registry.store import funnel, write_registry
 

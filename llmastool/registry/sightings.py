@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from llmastool.canonical import Json, digest, dumps
+from llmastool.mining.bundle import Program
 from llmastool.registry.arguments import Sighting
 from llmastool.registry.capture import Calls, Captured, calls, capture
 from llmastool.registry.inputs import BATCH, seen
 from llmastool.registry.loading import PREFIX, VirtualPackage
 from llmastool.registry.values import encode, plain_name
-
-if TYPE_CHECKING:
-    from llmastool.mining.bundle import Program
 
 _MOST = 4
 """Most different constructor calls of a class that are kept of one program."""

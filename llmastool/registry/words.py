@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from llmastool.canonical import Json
 from llmastool.registry.call import PLAIN, Call
@@ -39,30 +39,41 @@ def arguments(args: Mapping[str, Json]) -> str:
     return ", ".join(f"{name}={value(given)}" for name, given in args.items())
 
 
-def value(given: Json) -> str:
-    """Return one argument as it would be written, classes and functions by their dotted names."""
+def value(given: Json, name: Callable[[str], str] = str, module: Callable[[Json], str] | None = None) -> str:
+    """Return one argument as it would be written in Python.
+
+    Args:
+        given: the argument, encoded.
+        name: how a class or function is written; by its dotted name unless told.
+        module: how a module among the arguments is written, given its tree; as its constructor's call unless told.
+    """
+
+    def inner(part: Json) -> str:
+        return value(part, name, module)
+
     if isinstance(given, list):
-        return f"[{', '.join(map(value, given))}]"
+        return f"[{', '.join(map(inner, given))}]"
     if not isinstance(given, Mapping):
         return repr(given)
     if "$ref" in given:
-        return str(given["$ref"])
+        return name(str(given["$ref"]))
     if "$tuple" in given:
-        inner = ", ".join(map(value, given["$tuple"]))
-        return f"({inner},)" if len(given["$tuple"]) == 1 else f"({inner})"
+        listed = ", ".join(map(inner, given["$tuple"]))
+        return f"({listed},)" if len(given["$tuple"]) == 1 else f"({listed})"
     for kind in ("$partial", "$call"):
         if kind in given and isinstance(given[kind], Mapping) and "func" in given[kind]:
-            return _called(given[kind], "partial" if kind == "$partial" else "")
+            return _called(given[kind], "partial" if kind == "$partial" else "", inner)
     if "$tree" in given:
-        return f"{given['$tree']['module']}({arguments(given['$tree'].get('args', {}))})"
+        tree = given["$tree"]
+        return module(tree) if module is not None else f"{tree['module']}({arguments(tree.get('args', {}))})"
     if any(key.startswith("$") for key in given):
         return json.dumps(given, ensure_ascii=False)
-    return "{" + ", ".join(f"{key!r}: {value(inner)}" for key, inner in given.items()) + "}"
+    return "{" + ", ".join(f"{key!r}: {inner(part)}" for key, part in given.items()) + "}"
 
 
-def _called(given: Mapping[str, Json], wrapper: str) -> str:
-    func = given["func"] if isinstance(given["func"], str) else value(given["func"])
-    rest = [*map(value, given.get("args", ())), *(f"{k}={value(v)}" for k, v in given.get("kwargs", {}).items())]
+def _called(given: Mapping[str, Json], wrapper: str, inner: Callable[[Json], str]) -> str:
+    func = given["func"] if isinstance(given["func"], str) else inner(given["func"])
+    rest = [*map(inner, given.get("args", ())), *(f"{k}={inner(v)}" for k, v in given.get("kwargs", {}).items())]
     return f"{wrapper}({', '.join([func, *rest])})" if wrapper else f"{func}({', '.join(rest)})"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmastool.canonical import Json
+from llmastool.registry import words
 from llmastool.report.text import short_module
 from llmastool.trees.tree import Tree
 
@@ -105,23 +106,7 @@ def arguments(args: Mapping[str, Json]) -> str:
 
 def literal(value: Json) -> str:
     """Write one argument of a tree as a reader would in Python."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    if not isinstance(value, Mapping):
-        return repr(value)
-    if "$ref" in value:
-        return short_module(str(value["$ref"]))
-    if "$tree" in value:
-        return f"<{short_module(str(value['$tree'].get('module', 'module')))}>"
-    if "$tuple" in value:
-        items = [literal(item) for item in value["$tuple"]]
-        return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
-    if "$partial" in value or "$call" in value:
-        body = value.get("$partial") or value["$call"]
-        items = [*map(literal, body["args"]), *(f"{name}={literal(item)}" for name, item in body["kwargs"].items())]
-        func = literal(body["func"])
-        return f"{func}({', '.join(items)})" if "$call" in value else f"partial({', '.join([func, *items])})"
-    return "{" + ", ".join(f"{key!r}: {literal(item)}" for key, item in value.items()) + "}"
+    return words.value(value, short_module, lambda tree: f"<{short_module(str(tree.get('module', 'module')))}>")
 
 
 def _trees(value: Json, name: str = "") -> Iterator[tuple[str, Json]]:

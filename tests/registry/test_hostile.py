@@ -26,7 +26,7 @@ from llmastool.mining.bundle import Bundle
 from llmastool.mining.mine import mine_source
 from llmastool.mining.sources import SourceSpec
 from llmastool.registry.pool import ProbeConfig, run_probes
-from llmastool.registry.probe import Probe
+from llmastool.registry.record import Probe
 
 SOURCES = Path(__file__).parent.parent / "hostile"
 TOKEN = f"t{uuid.uuid4().hex[:12]}"

@@ -15,7 +15,7 @@ from llmastool.mining.bundle import Bundle
 from llmastool.mining.mine import mine_source
 from llmastool.mining.sources import SourceSpec
 from llmastool.registry.pool import ProbeConfig, run_probes
-from llmastool.registry.probe import Probe
+from llmastool.registry.record import Probe
 
 HOSTILE = """
 import os, socket, subprocess, sys, time
