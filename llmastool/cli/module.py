@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle, Parameter
@@ -14,17 +14,39 @@ from llmastool.registry.words import describe
 _ASIDE = 14
 """Width of the left column, in characters."""
 
+_ORIGIN = (
+    "module",
+    "name",
+    "duplicate",
+    "source_kind",
+    "source",
+    "version",
+    "licence",
+    "path",
+    "first_line",
+    "last_line",
+)
+"""What is kept of the origin of a duplicate."""
 
-def as_value(row: Row, bundle: Bundle | None) -> Json:
+
+def as_value(row: Row, bundle: Bundle | None, same: Sequence[Row]) -> Json:
     """Return all that is known of a module as JSON; `bundle` holds its source, null where it was not mined."""
     parsed = {"contracts": json.loads(row["contracts"]), "behaviour": json.loads(row["behaviour"])}
-    return {**row, **parsed, "bundle": None if bundle is None else bundle.to_json()}
+    also = [{key: other[key] for key in _ORIGIN} for other in same]
+    return {**row, **parsed, "same": also, "bundle": None if bundle is None else bundle.to_json()}
 
 
-def as_text(row: Row, bundle: Bundle | None) -> Iterator[str]:
-    """Yield the lines that show a module: provenance, signature, contracts and sliced source."""
+def as_text(row: Row, bundle: Bundle | None, same: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines that show a module: provenance, signature, contracts and sliced source.
+
+    Args:
+        row: its line in the table.
+        bundle: its code, None where it was not mined.
+        same: the lines of the modules that it stands for.
+    """
     yield row["name"]
     yield from _entries(_provenance(row))
+    yield from _entries((f"{other['duplicate']}", _where(other)) for other in same)
     if bundle is not None:
         yield ""
         yield "SIGNATURE"
@@ -51,6 +73,8 @@ def as_text(row: Row, bundle: Bundle | None) -> Iterator[str]:
 
 def _provenance(row: Row) -> Iterator[tuple[str, str]]:
     yield "id", row["module"]
+    if row["duplicate_of"]:
+        yield "same as", f"{row['duplicate_of']} ({row['duplicate']})"
     version = f" {row['version']}" if row["version"] else ""
     yield "source", f"{row['source']}{version} ({row['source_kind']})"
     yield "licence", row["licence"] or "not stated"
@@ -60,6 +84,14 @@ def _provenance(row: Row) -> Iterator[tuple[str, str]]:
     yield "stage", row["stage"] + (f": {row['message']}" if row["message"] else "")
     if row["origin"]:
         yield "arguments", f"from {row['origin']}"
+
+
+def _where(row: Row) -> str:
+    """Return where a duplicate comes from, in one line."""
+    place = f", {row['path']}, line {row['first_line']}" if row["path"] else ""
+    return (
+        f"also {row['name']} of {row['source']} {row['version'][:12]}{place}; {row['licence'] or 'no licence stated'}"
+    )
 
 
 def _entries(entries: Iterator[tuple[str, str]]) -> Iterator[str]:

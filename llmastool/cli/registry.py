@@ -46,6 +46,7 @@ def _add_ls(inner: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--source", metavar="NAME", help="only modules of this source")
     parser.add_argument("--stage", metavar="STAGE", help="only those that fell at this stage; ok: that fell nowhere")
     parser.add_argument("--failed", action="store_true", help="only those that fell, with the reason")
+    parser.add_argument("--distinct", action="store_true", help="of those that are the same, only one")
     parser.add_argument("--limit", type=count, metavar="N", help="at most so many")
 
 
@@ -120,7 +121,7 @@ def run_ls(arguments: argparse.Namespace) -> None:
     from llmastool.registry.query import Table
 
     table = Table(arguments.registry)
-    frame = table.select(arguments.family, arguments.source, arguments.stage, arguments.failed)
+    frame = table.select(arguments.family, arguments.source, arguments.stage, arguments.failed, arguments.distinct)
     shown = frame.head(arguments.limit) if arguments.limit is not None else frame
     if arguments.json:
         as_json(shown.drop("contracts", "behaviour").to_dicts())
@@ -158,11 +159,11 @@ def run_show(arguments: argparse.Namespace) -> None:
 
     table = Table(arguments.registry)
     row = table.get(arguments.module)
-    bundle = table.bundle(row["module"])
+    bundle, same = table.bundle(row["module"]), table.same_as(row["module"])
     if arguments.json:
-        as_json(as_value(row, bundle))
+        as_json(as_value(row, bundle, same))
     else:
-        print(clean("\n".join(as_text(row, bundle))))
+        print(clean("\n".join(as_text(row, bundle, same))))
 
 
 def run_find(arguments: argparse.Namespace) -> None:

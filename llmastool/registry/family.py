@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
@@ -11,15 +11,27 @@ from torch import nn
 from llmastool.canonical import Json
 from llmastool.registry.call import example
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract
-from llmastool.registry.runner import forward as run
+from llmastool.registry.runner import forward
+from llmastool.trees.profile import Shape
 
 FAMILIES = (
-    "activation", "attention", "channel mixing", "conv block", "convolution", "downsampling", "gating", "head",
-    "identity", "linear", "network", "normalisation", "pooling", "residual block", "token mixing", "upsampling",
+    "activation", "affine", "attention", "conv block", "convolution", "downsampling", "embedding", "gating", "head",
+    "identity", "linear", "loss", "mlp", "network", "normalisation", "padding", "pooling", "regularisation",
+    "reshape", "residual block", "stem", "token mixer", "upsampling",
 )  # fmt: skip
 """All families, `unknown` aside."""
 
 _TOLERANCE = 1e-4
+
+_STRONG = 0.03
+"""Share of the largest effect of one input position from which on another position counts as reached by it: what a
+pooled signal does to all positions stays below it beside a convolution."""
+
+_GLOBAL = 0.9
+"""Share of all positions from which on a reach is called global."""
+
+_DEEP = 12
+"""Weight matrices and kernels from which on what takes an image is a network, not a stem."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +41,23 @@ class Behaviour:
     linear: bool
     """Whether it is an affine function of its input."""
     channels: bool
-    """Whether an output channel depends on another input channel."""
+    """Whether an input channel moves several output channels."""
     reach: float
     """Share of output positions that a change at one input position moves; 0 where there are no positions."""
+    windows: bool
+    """Whether neighbours move the same positions, as in attention over all or over windows, not around themselves."""
     scale_free: bool
     """Whether doubling the input leaves the output alone, in train mode."""
     passes_input: bool
     """Whether, with all parameters zero, the input comes through."""
     gates: bool
-    """Whether the output is the input times one number per channel, which depends on the input."""
+    """Whether the output is the input, each number scaled by something that depends on others."""
+    identity: bool
+    """Whether the output is the input."""
     mixes: bool
     """Whether it multiplies by matrices or kernels, as convolutions and linear maps do."""
+    layers: int
+    """Number of its weight matrices and kernels."""
     parameters: int
 
     def to_json(self) -> Json:
@@ -53,122 +71,200 @@ def observe(net: nn.Module, contract: Contract) -> Behaviour:
         linear=False,
         channels=True,
         reach=1.0,
+        windows=False,
         scale_free=False,
         passes_input=False,
         gates=False,
+        identity=False,
         mixes=contract.flops > 0,
+        layers=sum(p.dim() > 1 for p in net.parameters()),
         parameters=contract.parameters,
     )
     if contract.layout_out == "other" or not contract.call.dtype.startswith("float"):
         return unknown
     try:
-        return _measure(net, contract)
+        return _Look(net, contract).measure(unknown)
     except Exception:  # noqa: BLE001 - foreign code may raise anything, in eval mode or on other numbers too
         return unknown
 
 
-def _measure(net: nn.Module, contract: Contract) -> Behaviour:
-    x, noise = example(contract.in_shape), example(contract.in_shape, seed=1)
-    net.eval()
+class _Look:
+    """A module in eval mode, with an input and its output."""
 
-    def forward(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        return run(net, x.clone(), contract.call)
+    def __init__(self, net: nn.Module, contract: Contract, shape: Shape = ()) -> None:
+        self.net, self.contract = net.eval(), contract
+        self.x = example(shape or contract.in_shape)
+        self.out = self.run(self.x)
 
-    with torch.no_grad():
-        out = forward(net, x)
-        mean = (out + forward(net, noise)) / 2
-        linear = _close(forward(net, (x + noise) / 2), mean)
-        channels, reach = _spread(lambda changed: forward(net, changed), x, out, contract)
-        same = out.shape == x.shape
-        gates = same and not linear and reach > 0 and _is_gate(x, out, contract)
-        net.train()
-        scale_free = _close(forward(net, 2 * x), forward(net, x)) and not _close(out, torch.zeros_like(out))
-        net.eval()
-        for parameter in net.parameters():
+    @torch.no_grad()
+    def run(self, x: torch.Tensor) -> torch.Tensor:
+        return forward(self.net, x.clone(), self.contract.call)
+
+    @torch.no_grad()
+    def measure(self, unknown: Behaviour) -> Behaviour:
+        x, out = self.x, self.out
+        noise = example(self.contract.in_shape, seed=1)
+        linear = _close(self.run((x + noise) / 2), (out + self.run(noise)) / 2)
+        channels, reach, windows = self.spread()
+        if reach > _GLOBAL and not linear:
+            reach = min(reach, self._reach_on_more_positions())
+        alone = not channels and reach * out[0].numel() <= 1.5 * out.shape[CHANNEL_AXIS[self.contract.layout_out]]
+        gates = not linear and not alone and self._gates()
+        self.net.train()
+        scale_free = _close(self.run(2 * x), self.run(x)) and not _close(out, torch.zeros_like(out))
+        self.net.eval()
+        for parameter in self.net.parameters():
             parameter.zero_()
-        rest = forward(net, x)
-        passes = same and contract.parameters > 0 and (_close(rest, x) or _close(rest, torch.relu(x)))
-    return Behaviour(
-        linear=linear,
-        channels=channels,
-        reach=reach,
-        scale_free=scale_free,
-        passes_input=passes,
-        gates=gates,
-        mixes=contract.flops > 0,
-        parameters=contract.parameters,
-    )
+        rest = self.run(x)
+        return replace(
+            unknown,
+            linear=linear,
+            channels=channels,
+            reach=reach,
+            windows=windows,
+            scale_free=scale_free,
+            passes_input=unknown.parameters > 0 and (_close(rest, x) or _close(rest, torch.relu(x))),
+            gates=gates,
+            identity=_close(out, x),
+        )
+
+    def spread(self) -> tuple[bool, float, bool]:
+        """Change single numbers; return whether channels mix, the reach, and whether neighbours reach the same."""
+        axis = CHANNEL_AXIS[self.contract.layout_in]
+        mixes, reach, windows = False, 0.0, True
+        for channel in sorted({self.x.shape[axis] // 3, self.x.shape[axis] - 1}):
+            moved = self._moved(channel, 0)
+            mixes = mixes or bool(self._by_channel(moved).sum() > 1)
+            if SIZE_AXES[self.contract.layout_out]:
+                here, there = self._positions(moved), self._positions(self._moved(channel, 1))
+                reach = max(reach, float(here.float().mean()))
+                windows = windows and bool(here.sum() > 1) and torch.equal(here, there)
+        return mixes, reach, windows and reach > 0
+
+    def _moved(self, channel: int, step: int) -> torch.Tensor:
+        """Return by how much the first output moves when one number is changed, some steps past the middle."""
+        axis = CHANNEL_AXIS[self.contract.layout_in]
+        last = SIZE_AXES[self.contract.layout_in][-1:]
+        place = tuple(
+            0 if i == 0 else (channel if i == axis else min(n - 1, n // 2 + step * (i in last)))
+            for i, n in enumerate(self.x.shape)
+        )
+        changed = self.x.clone()
+        changed[place] += 3.0
+        moved = (self.run(changed) - self.out).abs()[0]
+        return torch.where(moved > _TOLERANCE * self.out.abs().max().clamp(min=1e-6), moved, 0)
+
+    def _by_channel(self, moved: torch.Tensor) -> torch.Tensor:
+        axis = CHANNEL_AXIS[self.contract.layout_out] - 1
+        return moved.movedim(axis, 0).reshape(moved.shape[axis], -1).any(1)
+
+    def _positions(self, moved: torch.Tensor) -> torch.Tensor:
+        """Return which positions move by much; where that is one alone, as beside a skip, which move at all."""
+        by_position = moved.amax(CHANNEL_AXIS[self.contract.layout_out] - 1)
+        strong = by_position > _STRONG * by_position.max()
+        return strong if strong.sum() > 1 else by_position > 0
+
+    def _reach_on_more_positions(self) -> float:
+        """Return the reach on an input twice as large: what grows with depth alone does not keep up with that."""
+        contract = self.contract
+        if not contract.any_size or contract.size_args or not SIZE_AXES[contract.layout_in]:
+            return 1.0
+        grown = tuple(2 * n if i in SIZE_AXES[contract.layout_in] else n for i, n in enumerate(contract.in_shape))
+        try:
+            return _Look(self.net, contract, grown).spread()[1]
+        except Exception:  # noqa: BLE001 - foreign code may raise anything; then its reach stays as it was seen
+            return 1.0
+
+    def _gates(self) -> bool:
+        """Return whether numbers that are zero stay zero whatever stands beside them."""
+        if self.out.shape != self.x.shape:
+            return False
+        kept = example(self.contract.in_shape, seed=3) > 0
+        out = self.run(self.x * kept)
+        small = _TOLERANCE * out.abs().max()
+        return bool((out[~kept].abs() <= small).all()) and bool((out[kept].abs() > small).float().mean() > 0.5)
 
 
 def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE)
 
 
-def _spread(
-    forward: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, out: torch.Tensor, contract: Contract
-) -> tuple[bool, float]:
-    """Change single channels at one position; return whether others move, and the largest share of positions."""
-    axis, axis_out = CHANNEL_AXIS[contract.layout_in], CHANNEL_AXIS[contract.layout_out] - 1
-    mixes, reach = False, 0.0
-    for channel in {x.shape[axis] // 3, x.shape[axis] - 1}:
-        place = tuple(0 if i == 0 else (channel if i == axis else n // 2) for i, n in enumerate(x.shape))
-        changed = x.clone()
-        changed[place] += 3.0
-        moved = (forward(changed) - out).abs()[0] > _TOLERANCE * out.abs().max().clamp(min=1e-6)
-        by_channel = moved.movedim(axis_out, 0).reshape(moved.shape[axis_out], -1).any(1)
-        mixes = mixes or bool(by_channel.sum() > 1)
-        if SIZE_AXES[contract.layout_out]:
-            reach = max(reach, float(moved.any(axis_out).float().mean()))
-    return mixes, reach
-
-
-def _is_gate(x: torch.Tensor, out: torch.Tensor, contract: Contract) -> bool:
-    ratio = out / torch.where(x.abs() < _TOLERANCE, torch.full_like(x, _TOLERANCE), x)
-    first = ratio
-    for axis in SIZE_AXES[contract.layout_in]:
-        first = first.narrow(axis, 0, 1)
-    wide = (ratio - first).abs() < 1e-2 * first.abs().clamp(min=1e-2)
-    return bool(wide.float().mean() > 0.95) and not _close(out, x)
-
-
 def family(contract: Contract, seen: Behaviour) -> str:
     """Return the family that a contract and a behaviour speak for."""
+    if not contract.out_shape or (contract.layout_out == "other" and math.prod(contract.out_shape) == 1):
+        return "loss"
     if contract.layout_out not in SIZE_AXES:
         return "unknown"
-    if contract.layout_out == "BC" and contract.layout_in != "BC":
-        return "network" if contract.in_shape[CHANNEL_AXIS[contract.layout_in]] == 3 else "head"
-    sizes = [contract.in_shape[a] for a in SIZE_AXES[contract.layout_in]]
-    after = [contract.out_shape[a] for a in SIZE_AXES[contract.layout_out]]
-    if contract.layout_in == contract.layout_out and after != sizes:
-        if after > sizes:
-            return "upsampling"
-        return "downsampling" if seen.parameters else "pooling"
-    if seen.passes_input and (seen.channels or seen.reach > 1 / max(1, sizes[0] if sizes else 1) ** 2):
+    if not contract.call.dtype.startswith("float"):
+        return "embedding" if seen.layers == 1 else "network"
+    return _of_images(contract, seen) or _of_sizes(contract, seen) or _of_function(contract, seen)
+
+
+def _of_images(contract: Contract, seen: Behaviour) -> str | None:
+    """Return the family of what starts from the three colours of an image."""
+    axes = SIZE_AXES[contract.layout_in]
+    if len(axes) < 2 or contract.in_shape[CHANNEL_AXIS[contract.layout_in]] != 3 or not seen.layers:
+        return None
+    if contract.layout_out == "BC":
+        return "network" if seen.layers > 1 else "head"
+    if seen.layers > _DEEP:
+        return "network"
+    return "stem" if _positions(contract, contract.out_shape) < _positions(contract, contract.in_shape) else None
+
+
+def _positions(contract: Contract, shape: Shape) -> int:
+    layout = contract.layout_in if shape == contract.in_shape else contract.layout_out
+    return math.prod(shape[a] for a in SIZE_AXES[layout])
+
+
+def _of_sizes(contract: Contract, seen: Behaviour) -> str | None:
+    """Return the family of what changes the layout, or the number of positions."""
+    before, after = (_positions(contract, s) for s in (contract.in_shape, contract.out_shape))
+    kept = math.prod(contract.in_shape) == math.prod(contract.out_shape)
+    if contract.layout_in != contract.layout_out:
+        if not seen.parameters and kept and seen.linear:
+            return "reshape"
+        if contract.layout_out == "BC":
+            return "head" if seen.parameters else "pooling"
+    if before == after:
+        return None
+    if contract.size_ratio == "1":  # it only lacks, or adds, a margin
+        return None if seen.parameters or seen.mixes else ("pooling" if seen.reach > 1.5 / after else "padding")
+    if after > before:
+        return "upsampling"
+    return "downsampling" if seen.parameters or kept else "pooling"
+
+
+def _of_function(contract: Contract, seen: Behaviour) -> str:
+    """Return the family of what keeps the positions."""
+    local = seen.reach <= 1.5 / max(1, _positions(contract, contract.out_shape))
+    if seen.passes_input and (seen.channels or not local):
         return "residual block"
-    return _of_shape_keeping(seen, positions=_product(after))
-
-
-def _of_shape_keeping(seen: Behaviour, positions: int) -> str:
-    local = seen.reach <= 1.5 / max(1, positions)
-    if seen.gates:
+    if seen.gates and not seen.scale_free:
         return "gating"
     if seen.scale_free and not seen.mixes:
         return "normalisation"
-    if local and not seen.channels:
-        if not seen.linear:
-            return "activation"
-        return "normalisation" if seen.parameters else "identity"
     if local:
-        return "linear" if seen.linear else "channel mixing"
-    if seen.reach > 0.9:
-        return "token mixing" if seen.linear else "attention"
-    if not seen.parameters:
-        return "pooling"
-    return "convolution" if seen.linear else "conv block"
+        return _of_positions(contract, seen)
+    if not seen.parameters and not seen.mixes:
+        return "pooling" if seen.reach < _GLOBAL else "activation"
+    if seen.linear:
+        return "token mixer" if seen.reach > _GLOBAL or seen.windows else "convolution"
+    if seen.reach > _GLOBAL or seen.windows:
+        return "attention" if seen.channels else "token mixer"
+    return "conv block"
 
 
-def _product(values: list[int]) -> int:
-    total = 1
-    for value in values:
-        total *= value
-    return total
+def _of_positions(contract: Contract, seen: Behaviour) -> str:
+    """Return the family of what treats every position by itself."""
+    if seen.channels:
+        if seen.linear:
+            return "convolution" if len(SIZE_AXES[contract.layout_in]) > 1 and seen.parameters else "linear"
+        return "mlp" if seen.parameters else "activation"
+    if not seen.linear:
+        return "activation"
+    if seen.parameters:
+        return "affine"
+    if not seen.identity:
+        return "reshape"
+    return "regularisation" if contract.train_eval_differ else "identity"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from llmastool.canonical import Json
+from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
 from llmastool.registry import family
 from llmastool.registry.arguments import Proposal, Sighting
@@ -15,8 +18,9 @@ from llmastool.registry.bench import Bench
 from llmastool.registry.call import example
 from llmastool.registry.capture import calls, capture
 from llmastool.registry.contract import Contract
+from llmastool.registry.fingerprint import fingerprint
 from llmastool.registry.infer import Inference, Point
-from llmastool.registry.record import STAGES, Probe, Stage
+from llmastool.registry.record import Probe, Stage
 from llmastool.registry.runner import Runner, backward
 from llmastool.registry.sightings import Seen, sightings
 from llmastool.registry.values import Resolver
@@ -28,11 +32,14 @@ _SEARCH_SHARE, _INFER_SHARE = 0.16, 0.1
 
 _MOST_LAYOUTS = 4
 
+At = Callable[[Stage, Mapping[str, Json] | None], None]
+"""Is told a stage when it begins, and the arguments of what was built by then."""
+
 
 class _Fell(Exception):  # noqa: N818 - control flow of the probe
-    def __init__(self, stage: Stage, message: str) -> None:
+    def __init__(self, stage: Stage, message: str, args: Mapping[str, Json] | None = None) -> None:
         super().__init__(message)
-        self.stage = stage
+        self.stage, self.built = stage, args
 
 
 def probe(
@@ -40,7 +47,7 @@ def probe(
     resolver: Resolver,
     seen: Sequence[Sighting] = (),
     seconds: float = 30.0,
-    at: Callable[[Stage], None] = lambda _: None,
+    at: At = lambda *_: None,
 ) -> tuple[Probe, Seen]:
     """Probe a module by its id. Never raises: what goes wrong is the result.
 
@@ -49,7 +56,7 @@ def probe(
         resolver: the bundles that it may refer to.
         seen: constructor calls of it that were seen while other code ran.
         seconds: the time that it will be given; searching ends well before.
-        at: told each stage when it begins.
+        at: told each stage when it begins, and the arguments of what was built by then.
 
     Returns:
         The result, and what was seen of other modules of its source while it ran.
@@ -58,7 +65,7 @@ def probe(
     try:
         return _probe(module, bundle, resolver, seen, seconds, at)
     except _Fell as fell:
-        return Probe(module=module, stage=fell.stage, message=str(fell)), {}
+        return Probe(module=module, stage=fell.stage, message=str(fell), args=fell.built), {}
 
 
 def _probe(
@@ -67,18 +74,20 @@ def _probe(
     resolver: Resolver,
     seen: Sequence[Sighting],
     seconds: float,
-    at: Callable[[Stage], None],
+    at: At,
 ) -> tuple[Probe, Seen]:
     if bundle is not None and not bundle.has_forward:
         raise _Fell("forward", "the class has no forward")
     cls = _attempt("load", lambda: resolver.find(module))
-    at("build")
+    at("build", None)
     bench = _attempt(
         "build", lambda: Bench(cls, lambda value: resolver.decode(value, bundle), max(2.0, _SEARCH_SHARE * seconds))
     )
-    proposal, points = _working(bench, bundle, seen, at)
+    named = functools.partial(_with_ids, resolver=resolver, home=bundle)
+    proposal, points = _working(bench, bundle, seen, at, named)
     contracts, errors = [], ""
-    quick = _attempt("contract", lambda: bench.quicker(points[0]))
+    built = named(points[0].args)
+    quick = _attempt("contract", lambda: bench.quicker(points[0]), built)
     for point in points[:_MOST_LAYOUTS]:
         try:
             inference = Inference(point, quick, bench.real, _INFER_SHARE * seconds / len(points[:_MOST_LAYOUTS]))
@@ -86,7 +95,7 @@ def _probe(
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next layout is tried
             errors = errors or explain(error)
     if not contracts:
-        raise _Fell("contract", errors)
+        raise _Fell("contract", errors, built)
     contracts.sort(key=lambda c: not c.plain)
     behaviour = family.observe(bench.real.build(contracts[0].args), contracts[0])
     result = Probe(
@@ -95,13 +104,14 @@ def _probe(
         origin=proposal.origin,
         family=family.family(contracts[0], behaviour),
         behaviour=behaviour.to_json(),
+        fingerprint=_fingerprint(bench, contracts[0]),
         contracts=tuple(_named(c, resolver, bundle) for c in contracts),
     )
     return result, _seen_inside(quick, points[0], module) if bundle is not None else {}
 
 
 def _working(
-    bench: Bench, bundle: Bundle | None, seen: Sequence[Sighting], at: Callable[[Stage], None]
+    bench: Bench, bundle: Bundle | None, seen: Sequence[Sighting], at: At, named: Callable[[Json], Json]
 ) -> tuple[Proposal, list[Point]]:
     """Return the first arguments with which a module runs forward and backward, and points for its input layouts.
 
@@ -110,15 +120,15 @@ def _working(
     """
     fell = _Fell("build", "")
     for proposal in bench.built(bundle.calls if bundle is not None else (), seen):
-        at("forward")
-        if STAGES.index(fell.stage) < STAGES.index("forward"):
-            fell = _Fell("forward", "")
+        if fell.stage == "build":
+            fell = _Fell("forward", "", named(proposal.args))
+        at("forward", fell.built)
         points = bench.points(proposal, seen)
         if not points:
             if not str(fell) and bench.errors:
-                fell = _Fell(fell.stage, explain(bench.errors[0]))
+                fell = _Fell(fell.stage, explain(bench.errors[0]), fell.built)
             continue
-        at("backward")
+        at("backward", named(proposal.args))
         kept: list[Point] = []
         for point in points:
             for tried in [bench.lighter(point), point] if not kept else [replace(point, args=kept[0].args)]:
@@ -127,24 +137,32 @@ def _working(
                     backward(bench.real.build(tried.args), x, tried.call)
                 except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next layout is tried
                     if fell.stage != "backward":
-                        fell = _Fell("backward", explain(error))
+                        fell = _Fell("backward", explain(error), named(tried.args))
                     continue
                 kept.append(tried)
                 break
         if kept:
-            at("contract")
+            at("contract", named(kept[0].args))
             return proposal, [bench.apart(point) for point in kept]
     if fell.stage == "build":
         unknown = f"no value is known for {bench.real.signature}"[:_MESSAGE_LIMIT]
         raise _Fell("build", explain(bench.errors[0]) if bench.errors else unknown)
-    raise fell if str(fell) else _Fell(fell.stage, "the search for inputs that it takes ran out of time")
+    raise fell if str(fell) else _Fell(fell.stage, "the search for inputs that it takes ran out of time", fell.built)
 
 
-def _attempt(stage: Stage, action: Callable[[], Any]) -> Any:
+def _attempt(stage: Stage, action: Callable[[], Any], args: Mapping[str, Json] | None = None) -> Any:
     try:
         return action()
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it becomes the probe's result
-        raise _Fell(stage, explain(error)) from None
+        raise _Fell(stage, explain(error), args) from None
+
+
+def _fingerprint(bench: Bench, contract: Contract) -> Json:
+    """Return the fingerprint of a module's function, empty where it cannot be taken."""
+    try:
+        return fingerprint(bench.real.build, contract)
+    except Exception:  # noqa: BLE001 - foreign code may raise anything, on weights that it did not choose too
+        return {}
 
 
 def explain(error: BaseException) -> str:
@@ -152,6 +170,14 @@ def explain(error: BaseException) -> str:
     kind = " ".join(type(error).__name__.split())
     line = " ".join(str(error)[: 10 * _MESSAGE_LIMIT].split()) or kind
     return f"{kind}: {line}"[:_MESSAGE_LIMIT]
+
+
+def _with_ids(args: Json, resolver: Resolver, home: Bundle | None) -> Json:
+    """Return arguments that name mined classes by their ids; as they are where a name leads nowhere."""
+    try:
+        return resolver.canonical(args, home)
+    except RegistryError:
+        return args
 
 
 def _named(contract: Contract, resolver: Resolver, home: Bundle | None) -> Contract:

@@ -72,6 +72,7 @@ class Table:
         source: str | None = None,
         stage: str | None = None,
         failed: bool = False,
+        distinct: bool = False,
     ) -> pl.DataFrame:
         """Return the lines that match, sorted by name.
 
@@ -80,6 +81,7 @@ class Table:
             source: only modules of this source.
             stage: only modules that got to this stage and fell there, or `ok` for those that fell nowhere.
             failed: only modules that fell.
+            distinct: only modules that no other stands for.
 
         Raises:
             RegistryError: the registry has no such family, source or stage at all.
@@ -93,6 +95,8 @@ class Table:
                 frame = frame.filter(pl.col(column) == value)
         if failed:
             frame = frame.filter(pl.col("stage") != "ok")
+        if distinct:
+            frame = frame.filter(pl.col("duplicate_of") == "")
         return frame.sort("name", "module")
 
     def get(self, name: str) -> Row:
@@ -128,6 +132,12 @@ class Table:
         path = self.folder / BUNDLES
         return next((b for b in read_bundles(path) if b.id == module), None) if path.is_file() else None
 
+    def same_as(self, module: str) -> Sequence[Row]:
+        """Return the lines of the modules that a module stands for, as they are the same, sorted by name."""
+        import polars as pl
+
+        return self.frame.filter(pl.col("duplicate_of") == module).sort("name", "module").to_dicts()
+
     def find(
         self,
         in_shape: Shape,
@@ -136,7 +146,7 @@ class Table:
         family: str | None = None,
         plain: bool = True,
     ) -> list[Fit]:
-        """Return the modules that map one shape to another, those with the fewest parameters first.
+        """Return the distinct modules that map one shape to another, those with the fewest parameters first.
 
         Args:
             in_shape: shape of the input, batch first, e.g. (batch, channels, height, width).
@@ -149,7 +159,7 @@ class Table:
             RegistryError: the registry has no such family.
         """
         fits = []
-        for row in self.select(family=family, stage="ok").iter_rows(named=True):
+        for row in self.select(family=family, stage="ok", distinct=True).iter_rows(named=True):
             for contract in contracts_of(row):
                 if (layout not in (None, contract.layout_in)) or (plain and not contract.plain):
                     continue

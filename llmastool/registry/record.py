@@ -28,6 +28,10 @@ class Probe:
     """Where the arguments that worked came from."""
     family: str = "unknown"
     behaviour: Mapping[str, Json] = field(default_factory=dict)
+    args: Mapping[str, Json] | None = None
+    """Constructor arguments of one that was built and fell later; None for one that was never built, or is ok."""
+    fingerprint: Mapping[str, Json] = field(default_factory=dict)
+    """Of the function that it computes, see `llmastool.registry.fingerprint`; empty where that was not taken."""
     contracts: tuple[Contract, ...] = ()
     """One for each input layout that works, the most telling first."""
     seconds: float = 0.0

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from llmastool.canonical import Json, append_line, digest, dumps, read_json, read_lines, write_json
 from llmastool.mining.bundle import Bundle, Program, read_bundles, read_programs
+from llmastool.registry.dedupe import Duplicate, duplicates
 from llmastool.registry.pool import ProbeConfig, Workload, name_of, run_jobs
 from llmastool.registry.record import STAGES, Probe
 from llmastool.registry.sightings import Seen, from_json, merge
 from llmastool.registry.store import funnel, write_registry
 
-PROBE_VERSION = 3
+PROBE_VERSION = 4
 """Raised when probing changes, so that remembered results are not taken for new ones."""
 
 RegistryConfig = ProbeConfig
@@ -63,8 +64,9 @@ def register(
         if STAGES.index(probed.stage) > STAGES.index(done[probed.module].stage):
             done[probed.module] = probed
     probes = [done[m] for m in modules]
-    write_registry(out, probes, mined, natives)
-    summary = _summary(probes, by_id, read_json(bundles / "summary.json")["sources"])
+    alike = duplicates(probes, by_id)
+    write_registry(out, probes, mined, natives, alike)
+    summary = _summary(probes, by_id, read_json(bundles / "summary.json")["sources"], alike)
     write_json(out / "summary.json", summary)
     return summary
 
@@ -159,7 +161,12 @@ def _first_lines(cls: type) -> str:
     return " ".join((cls.__doc__ or "").split("\n\n")[0].split())[:300]
 
 
-def _summary(probes: Sequence[Probe], bundles: Mapping[str, Bundle], sources: Sequence[Json]) -> Json:
+def _summary(
+    probes: Sequence[Probe],
+    bundles: Mapping[str, Bundle],
+    sources: Sequence[Json],
+    alike: Mapping[str, Duplicate],
+) -> Json:
     rows = []
     for source in sources:
         own = [p for p in probes if p.module in bundles and bundles[p.module].source.name == source["name"]]
@@ -179,5 +186,7 @@ def _summary(probes: Sequence[Probe], bundles: Mapping[str, Bundle], sources: Se
     return {
         "sources": rows,
         "families": dict(sorted(Counter(p.family for p in probes if p.stage == "ok").items())),
+        "distinct": sum(p.stage == "ok" and p.module not in alike for p in probes),
+        "duplicates": dict(sorted(Counter(d.kind for d in alike.values()).items())),
         "reasons": [{"stage": s, "message": m, "count": n} for (s, m), n in reasons.most_common(20)],
     }

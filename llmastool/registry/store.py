@@ -13,6 +13,7 @@ from llmastool.canonical import Json, dumps
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle, read_bundles, write_bundles
 from llmastool.registry.contract import Contract
+from llmastool.registry.dedupe import Duplicate
 from llmastool.registry.record import STAGES, Probe
 
 TABLE = "registry.parquet"
@@ -34,6 +35,8 @@ class Entry:
     """First lines of its documentation: untrusted text."""
     source: str
     """Name and version of its source."""
+    duplicate_of: str = ""
+    """Id of the module that stands for it where it is the same as others; empty where it stands for itself."""
 
 
 class Registry:
@@ -67,10 +70,15 @@ class Registry:
         return Registry([_entry(row) for row in rows], {b.id: b for b in read_bundles(folder / BUNDLES)})
 
     @cached_property
+    def distinct(self) -> list[Entry]:
+        """Entries that stand for themselves, sorted by id: no two are the same."""
+        return sorted((e for e in self.entries.values() if not e.duplicate_of), key=lambda e: e.module)
+
+    @cached_property
     def families(self) -> Mapping[str, list[Entry]]:
-        """Entries by family, both sorted."""
+        """Distinct entries by family, both sorted."""
         found: dict[str, list[Entry]] = {}
-        for entry in sorted(self.entries.values(), key=lambda e: e.module):
+        for entry in self.distinct:
             found.setdefault(entry.family, []).append(entry)
         return dict(sorted(found.items()))
 
@@ -79,8 +87,8 @@ class Registry:
         return self.entries[module].family if module in self.entries else "unknown"
 
     def fitting(self, layout: str) -> Iterator[tuple[Entry, Contract]]:
-        """Yield every module with a plain contract for an input layout, sorted by id."""
-        for entry in sorted(self.entries.values(), key=lambda e: e.module):
+        """Yield every distinct module with a plain contract for an input layout, sorted by id."""
+        for entry in self.distinct:
             for contract in entry.contracts:
                 if contract.plain and contract.layout_in == layout:
                     yield entry, contract
@@ -94,11 +102,16 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         contracts=tuple(Contract.from_json(c) for c in json.loads(row["contracts"])),
         docstring=row["docstring"],
         source=f"{row['source']} {row['version']}".strip(),
+        duplicate_of=row["duplicate_of"],
     )
 
 
 def write_registry(
-    folder: Path, probes: Sequence[Probe], bundles: Sequence[Bundle], natives: Mapping[str, Mapping[str, str]]
+    folder: Path,
+    probes: Sequence[Probe],
+    bundles: Sequence[Bundle],
+    natives: Mapping[str, Mapping[str, str]],
+    duplicates: Mapping[str, Duplicate],
 ) -> None:
     """Write the table and the bundles.
 
@@ -107,11 +120,15 @@ def write_registry(
         probes: one for each module.
         bundles: those of the mined modules.
         natives: for modules that are not mined: id to `source`, `version` and `licence`.
+        duplicates: the modules that others stand for.
     """
     import polars as pl
 
     by_id = {b.id: b for b in bundles}
-    rows = [_row(p, by_id.get(p.module), natives.get(p.module, {})) for p in sorted(probes, key=lambda p: p.module)]
+    rows = [
+        _row(p, by_id.get(p.module), natives.get(p.module, {}), duplicates.get(p.module))
+        for p in sorted(probes, key=lambda p: p.module)
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{TABLE}"
     pl.DataFrame(rows, schema=_SCHEMA).write_parquet(temporary)
@@ -122,13 +139,13 @@ def write_registry(
 _SCHEMA = {
     **dict.fromkeys(("module", "name", "source_kind", "source", "version", "licence", "path"), str),
     **dict.fromkeys(("first_line", "last_line"), int),
-    **dict.fromkeys(("stage", "message", "origin", "family", "layouts"), str),
+    **dict.fromkeys(("stage", "message", "origin", "args", "family", "duplicate_of", "duplicate", "layouts"), str),
     **dict.fromkeys(("parameters", "flops"), int),
     **dict.fromkeys(("contracts", "behaviour", "docstring"), str),
 }
 
 
-def _row(probe: Probe, bundle: Bundle | None, native: Mapping[str, str]) -> Json:
+def _row(probe: Probe, bundle: Bundle | None, native: Mapping[str, str], duplicate: Duplicate | None) -> Json:
     first = probe.contracts[0] if probe.contracts else None
     pin = bundle.source if bundle is not None else None
     return {
@@ -144,7 +161,10 @@ def _row(probe: Probe, bundle: Bundle | None, native: Mapping[str, str]) -> Json
         "stage": probe.stage,
         "message": probe.message,
         "origin": probe.origin,
+        "args": dumps(dict(probe.args)) if probe.args is not None else None,
         "family": probe.family,
+        "duplicate_of": duplicate.of if duplicate is not None else "",
+        "duplicate": duplicate.kind if duplicate is not None else "",
         "layouts": ",".join(c.layout_in for c in probe.contracts),
         "parameters": first.parameters if first is not None else None,
         "flops": first.flops if first is not None else None,

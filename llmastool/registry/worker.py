@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -148,7 +148,11 @@ class _Server:
                 _tell(file, {"seen": to_json(run_program(self.programs[job["program"]]))})
             else:
                 seen = [Sighting.from_json(s) for s in job["seen"]]
-                result, inside = probe(job["module"], self.resolver, seen, self.seconds, lambda s: _tell(file, s))
+
+                def at(stage: Stage, args: Mapping[str, Json] | None) -> None:
+                    _tell(file, {"stage": stage, "args": args})
+
+                result, inside = probe(job["module"], self.resolver, seen, self.seconds, at)
                 _tell(file, {"probe": result.to_json(), "seen": to_json(inside)})
         os._exit(0)
 
@@ -183,14 +187,15 @@ def _finish(child: _Child, others: set[int]) -> Json:
     _, status = os.waitpid(child.pid, 0)
     _kill_orphans(others)
     seconds = round(time.monotonic() - child.started, 3)
-    *stages, last = child.data.splitlines() or [b""]
+    *said, last = child.data.splitlines() or [b""]
     result = _read(last)
     if result is None:
         ending = _ending(status, late)
         if "program" in child.job:
             return {"job": child.job, "seen": {}, "message": ending, "seconds": seconds}
-        stage: Stage = next((s for s in reversed(STAGES) if dumps(s).encode() in (*stages, last)), "load")
-        fallen = Probe(module=child.job["module"], stage=stage, message=ending)
+        nothing: tuple[Stage, Json] = ("load", None)
+        stage, args = next(filter(None, map(_read_stage, (last, *reversed(said)))), nothing)
+        fallen = Probe(module=child.job["module"], stage=stage, message=ending, args=args)
         return {"job": child.job, "probe": {**fallen.to_json(), "seconds": seconds}, "seen": {}}
     if "probe" in result:
         result["probe"] |= {"module": child.job["module"], "seconds": seconds}
@@ -207,6 +212,16 @@ def _read(line: bytes) -> Json | None:
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return {k: v for k, v in value.items() if k in ("probe", "seen")}
+
+
+def _read_stage(line: bytes) -> tuple[Stage, Json] | None:
+    """Return the stage that a child has begun, and what it had built by then."""
+    try:
+        value = json.loads(line)
+        stage, args = value["stage"], value["args"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (stage, args) if stage in STAGES and isinstance(args, dict | None) else None
 
 
 def _ending(status: int, late: bool) -> str:

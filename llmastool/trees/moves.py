@@ -16,7 +16,7 @@ from llmastool.trees.observe import Network, layout_of
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.tree import Tree
 
-_NO_BRANCH = ("identity", "normalisation", "activation")
+_NO_BRANCH = ("activation", "affine", "identity", "normalisation", "regularisation", "reshape")
 """Families that are not worth a branch of their own beside a slot."""
 
 
@@ -89,7 +89,7 @@ class _Fits:
         key = (in_shape, out_shape)
         if key not in self._seen:
             found: dict[str, tuple[Entry, Contract, Tree]] = {}
-            for entry in self.registry.entries.values():
+            for entry in self.registry.distinct:
                 for contract in (c for c in entry.contracts if c.plain):
                     node = fit(entry.module, contract, in_shape, out_shape)
                     if node is not None:

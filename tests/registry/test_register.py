@@ -53,7 +53,7 @@ def test_the_summary_counts_a_funnel(registry_folder: Path) -> None:
         ("torch.nn.GELU", "activation"),
         ("torch.nn.MaxPool2d", "pooling"),
         ("torch.nn.Linear", "linear"),
-        ("torch.nn.Dropout", "identity"),
+        ("torch.nn.Dropout", "regularisation"),
         ("torch.nn.TransformerEncoderLayer", "attention"),
     ],
 )
