@@ -34,8 +34,8 @@ def _add_build(inner: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     cache = Path("runs/probes.jsonl")
     parser.add_argument("--cache", type=Path, default=cache, metavar="FILE", help="results so far (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="probes at once (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="time for one (%(default)s)")
-    parser.add_argument("--memory-gb", type=float, default=3.0, metavar="G", help="memory of one, GiB (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="time for one (%(default)s)")
+    parser.add_argument("--memory-gb", type=float, default=1.0, metavar="G", help="memory of one, GiB (%(default)s)")
     add_json(parser)
     parser.set_defaults(run=run_build)
 

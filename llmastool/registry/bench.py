@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 import time
 import typing
@@ -37,7 +38,12 @@ _MAX_TRIES = 160
 
 _HEAVY_PARAMETERS = 10_000_000
 _HEAVY_FLOPS = 600_000_000
-"""From where on a network is made smaller before it is really run: parameters, and multiply-adds of one input."""
+_HEAVY_OUTPUT = 4_000_000
+"""From where on a network is made smaller before it is really run: parameters, multiply-adds of one input, numbers
+that come out."""
+
+_LIGHTEN_SECONDS = 1.0
+"""CPU time that is spent at least on making a heavy network lighter: it is saved many times over."""
 
 
 class Bench:
@@ -223,12 +229,13 @@ class Bench:
     def lighter(self, point: Point) -> Point:
         """Return a point at which a heavy network costs less: smaller images, fewer and narrower layers."""
         cost = self._cost(point)
+        end = max(self.end, time.process_time() + _LIGHTEN_SECONDS)
         for change in (*self._smaller_images(), *self._fewer_layers()):
-            if cost is None or not _heavy(cost) or self.late:
+            if cost is None or not _heavy(cost) or time.process_time() > end:
                 break
             candidate = change(point)
             other = self._cost(candidate) if candidate is not None else None
-            if candidate is not None and other is not None and other[0] <= cost[0] and other[1] <= cost[1]:
+            if candidate is not None and other is not None and all(a <= b for a, b in zip(other, cost, strict=True)):
                 point, cost = candidate, other
         return point
 
@@ -259,14 +266,15 @@ class Bench:
             for divisor in (0, 4, 2):
                 yield functools.partial(_with_less, name=name, default=defaults[name], divisor=divisor)
 
-    def _cost(self, point: Point) -> tuple[int, int] | None:
-        """Return parameters and multiply-adds at a point, None where it does not work."""
+    def _cost(self, point: Point) -> tuple[int, int, int] | None:
+        """Return parameters, multiply-adds and numbers of the output at a point, None where it does not work."""
         try:
             net = self.build(point.args)
+            out = math.prod(self.fast.observe(point.args, point.shape, point.call) or ())
             if self.fast.device != "meta" and parameters(net) < _HEAVY_PARAMETERS:
-                return parameters(net), 0
+                return parameters(net), 0, out
             x = example(point.shape, point.call.dtype, self.fast.device)
-            return parameters(net), count_flops(net, x, point.call)
+            return parameters(net), count_flops(net, x, point.call), out
         except Exception:  # noqa: BLE001 - foreign code may raise anything; then this is no point
             return None
 
@@ -277,8 +285,8 @@ def _divides(out: Shape | None, shape: Shape) -> bool:
     return all(s % o == 0 or o % s == 0 for s, o in zip(shape[2:], out[2:], strict=True))
 
 
-def _heavy(cost: tuple[int, int]) -> bool:
-    return cost[0] > _HEAVY_PARAMETERS or cost[1] > _HEAVY_FLOPS
+def _heavy(cost: tuple[int, int, int]) -> bool:
+    return cost[0] > _HEAVY_PARAMETERS or cost[1] > _HEAVY_FLOPS or cost[2] > _HEAVY_OUTPUT
 
 
 def _with_images(point: Point, size: int, *, with_arguments: bool) -> Point | None:

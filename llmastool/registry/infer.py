@@ -25,8 +25,11 @@ _MAX_ARGS = 14
 _STEPS = (1, 2, 4, 7, 8, 14, 16, 32)
 """Steps in which channels and sizes are tried, small ones first; 7 and 14 are those of windows and patches."""
 
-_CHECKS = 6
-"""Number of claims on which a contract is tested."""
+_CHECKS, _CHECKS_OF_DEEP = 6, 3
+"""Number of claims on which a contract is tested, and that of a deep network, which takes long to look at."""
+
+_DEEP = 150
+"""Modules within one from which on a network is deep."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Inference:
         """
         out = fast.observe(point.args, point.shape, point.call)
         assert out is not None
+        deep = sum(1 for _ in fast.build(point.args).modules()) > _DEEP
+        self.checks = _CHECKS_OF_DEEP if deep else _CHECKS
         self.point, self.fast, self.real = point, fast, real
         self.args, self.in_shape, self.out_shape = dict(point.args), point.shape, out
         self.layout: Layout = point.layout
@@ -126,11 +131,11 @@ class Inference:
     def _tested(self, contract: Contract) -> Contract:
         """Return a contract cut down to what holds, with how often that held on fresh claims."""
         for attempt in range(5):
-            failed = [c for c in claims(contract, _CHECKS, seed=attempt) if not self._holds(contract, c)]
+            failed = [c for c in claims(contract, self.checks, seed=attempt) if not self._holds(contract, c)]
             if not failed:
                 break
             contract = self._narrowed(contract, failed[0])
-        fresh = list(claims(contract, _CHECKS, seed=99))
+        fresh = list(claims(contract, self.checks, seed=99))
         return replace(contract, checked=len(fresh), held=sum(self._holds(contract, c) for c in fresh))
 
     def _holds(self, contract: Contract, claim: Claim) -> bool:

@@ -62,10 +62,19 @@ def probe(
         The result, and what was seen of other modules of its source while it ran.
     """
     bundle = resolver.bundles.get(module)
+    reached: tuple[Stage, Mapping[str, Json] | None] = ("load", None)
+
+    def noted(stage: Stage, args: Mapping[str, Json] | None) -> None:
+        nonlocal reached
+        reached = stage, args
+        at(stage, args)
+
     try:
-        return _probe(module, bundle, resolver, seen, seconds, at)
+        return _probe(module, bundle, resolver, seen, seconds, noted)
     except _Fell as fell:
         return Probe(module=module, stage=fell.stage, message=str(fell), args=fell.built), {}
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything, and in places that do not look like it
+        return Probe(module=module, stage=reached[0], message=explain(error), args=reached[1]), {}
 
 
 def _probe(
@@ -107,7 +116,10 @@ def _probe(
         fingerprint=_fingerprint(bench, contracts[0]),
         contracts=tuple(_named(c, resolver, bundle) for c in contracts),
     )
-    return result, _seen_inside(quick, points[0], module) if bundle is not None else {}
+    try:
+        return result, _seen_inside(quick, points[0], module) if bundle is not None else {}
+    except Exception:  # noqa: BLE001 - foreign code may raise anything; what it holds was not seen then, and no more
+        return result, {}
 
 
 def _working(
