@@ -79,7 +79,7 @@ def register(
     """
     params = Params.load(params_file)
     with only_writer(out):
-        summary = register_bundles(bundles, out, params.registry, cache)
+        summary = register_bundles(bundles, out, params.registry, cache, params.filler)
     for source in summary["sources"]:
         get_run_logger().info(
             "%s", f"{source['name']}: " + ", ".join(f"{source[k]} {k}" for k in FUNNEL if k in source)

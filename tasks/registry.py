@@ -11,21 +11,26 @@ from prefect.cache_policies import NO_CACHE
 from llmastool.canonical import Json
 
 if TYPE_CHECKING:
+    from llmastool.filler.config import FillerConfig
     from llmastool.registry.register import RegistryConfig
 
 
 # Not cached here: the library keeps each probe's result in a file of its own, and a stopped run goes on from that.
 # Not retried: what fails in a probe is a result, and what fails around it (sandbox, disk) is for the user to mend.
 @task(name="register", tags=["registry"], cache_policy=NO_CACHE)
-def register_bundles(bundles: Path, out: Path, config: RegistryConfig, cache: Path) -> dict[str, Json]:
+def register_bundles(
+    bundles: Path, out: Path, config: RegistryConfig, cache: Path, filler: FillerConfig
+) -> dict[str, Json]:
     """Probe all bundles, write the registry into `out` and return its summary; see `llmastool.registry.incremental`.
 
     Args:
         bundles: folder that mining wrote.
         out: folder of the registry.
         config: limits of the probing.
-        cache: file that keeps the results so far.
+        cache: file that keeps the results so far; beside it lie the arguments that an LLM proposed.
+        filler: who is asked for arguments of modules that could not be built, where that is an LLM.
     """
+    from llmastool.filler.choose import make_proposer
     from llmastool.registry.incremental import build
 
     log, said = get_run_logger(), 0
@@ -37,5 +42,7 @@ def register_bundles(bundles: Path, out: Path, config: RegistryConfig, cache: Pa
             said = tenth
             log.info("%d of %d modules probed", done, total)
 
-    summary: dict[str, Json] = build(bundles, out, config, cache, progress)
+    summary: dict[str, Json] = build(
+        bundles, out, config, cache, progress, make_proposer(filler, cache.with_name("proposed.jsonl"))
+    )
     return summary

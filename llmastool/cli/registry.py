@@ -12,6 +12,8 @@ from llmastool.cli.options import add_folder, add_json, count
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmastool.registry.unbuilt import Proposes
+
 _FUNNEL = ("found", "sliced", "loaded", "built", "forward", "backward", "contract")
 
 
@@ -36,6 +38,8 @@ def _add_build(inner: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="probes at once (%(default)s)")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="time for one (%(default)s)")
     parser.add_argument("--memory-gb", type=float, default=1.0, metavar="G", help="memory of one, GiB (%(default)s)")
+    asked = "have this model of an OpenAI-compatible endpoint (OPENAI_API_KEY, OPENAI_BASE_URL) propose arguments"
+    parser.add_argument("--model", metavar="NAME", help=f"{asked} for modules that could not be built")
     add_json(parser)
     parser.set_defaults(run=run_build)
 
@@ -79,6 +83,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     Raises:
         RegistryError: nothing was mined.
         SandboxError: the sandbox cannot be set up.
+        ConfigError: a model is named, but neither a key nor an endpoint is set.
     """
     from llmastool.cli.output import as_json, columns
     from llmastool.errors import RegistryError
@@ -89,14 +94,22 @@ def run_build(arguments: argparse.Namespace) -> None:
     if not (arguments.mined / "bundles.jsonl").is_file():
         raise RegistryError(f"{arguments.mined}: expected what was mined, found none; run `llmastool mine` first")
     config = ProbeConfig(workers=arguments.workers, seconds=arguments.seconds, memory_gb=arguments.memory_gb)
+    proposer = _proposer(arguments.model, arguments.cache) if arguments.model is not None else None
     with only_writer(arguments.out):
-        summary = build(arguments.mined, arguments.out, config, arguments.cache, _say_tenths())
+        summary = build(arguments.mined, arguments.out, config, arguments.cache, _say_tenths(), proposer)
     if arguments.json:
         as_json(summary)
         return
     columns(
         [[s["name"], *(s.get(k) for k in _FUNNEL)] for s in summary["sources"]], ("SOURCE", *map(str.upper, _FUNNEL))
     )
+
+
+def _proposer(model: str, cache: Path) -> Proposes | None:
+    from llmastool.filler.choose import make_proposer
+    from llmastool.filler.config import FillerConfig
+
+    return make_proposer(FillerConfig(kind="openai", model=model), cache.with_name("proposed.jsonl"))
 
 
 def _say_tenths() -> Callable[[int, int], None]:

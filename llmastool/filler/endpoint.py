@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -15,8 +15,7 @@ import openai
 
 from llmastool.errors import ConfigError
 from llmastool.filler.config import FillerConfig
-from llmastool.filler.prompt import Prompt
-from llmastool.filler.reply import Answer, BadReplyError, Usage, read_reply
+from llmastool.filler.reply import BadReplyError, Usage
 
 MAX_BODY = 1 << 20
 """Longest body that is read, in bytes; a longer one is a failure."""
@@ -36,11 +35,37 @@ class TooLongError(openai.OpenAIError):
     """A body is longer than `MAX_BODY`. Deriving from the client's own error keeps it from retrying."""
 
 
+class Answered(Protocol):
+    """A valid answer, of whatever kind."""
+
+    @property
+    def usage(self) -> Usage:
+        """What it took."""
+
+
+A = TypeVar("A", bound=Answered)
+ReadA = TypeVar("ReadA", bound=Answered, covariant=True)
+
+
+class Prompted(Protocol[ReadA]):
+    """A question as it is sent, and how to read the reply."""
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, str]]:
+        """The messages."""
+
+    def schema(self, *, bounded: bool) -> dict[str, Any]:
+        """Return the JSON schema of an answer; `bounded` limits lengths, which some endpoints refuse."""
+
+    def read(self, body: bytes) -> ReadA:
+        """Read a reply; raises `BadReplyError` where it is no answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(Generic[A]):
     """What came of asking."""
 
-    answer: Answer | None = None
+    answer: A | None = None
     """None where there is none."""
     reason: str = ""
     """Why there is none, in one short line that quotes nothing of the reply; empty where there is an answer."""
@@ -82,7 +107,7 @@ class Endpoint:
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_watch]}),
         )
 
-    async def ask(self, client: openai.AsyncOpenAI, prompt: Prompt) -> Asked:
+    async def ask(self, client: openai.AsyncOpenAI, prompt: Prompted[A]) -> Asked[A]:
         """Ask, with retries, and return what came of it within the deadline."""
         statuses: list[int] = []
         _statuses.set(statuses)
@@ -102,12 +127,12 @@ class Endpoint:
         except TooLongError:
             return Asked(reached=False, reason=f"the reply is longer than {MAX_BODY} bytes")
         try:
-            answer = read_reply(body, prompt.labels)
+            answer = prompt.read(body)
         except BadReplyError as error:
             return Asked(reason=str(error), usage=error.usage, body=body)
         return Asked(answer=answer, usage=answer.usage, body=body)
 
-    async def _post(self, client: openai.AsyncOpenAI, prompt: Prompt) -> bytes:
+    async def _post(self, client: openai.AsyncOpenAI, prompt: Prompted[Any]) -> bytes:
         """Send the question in the strictest form that the endpoint takes, and return the body of the reply."""
         for form in range(self._form, len(FORMS)):
             try:
@@ -129,7 +154,7 @@ class Endpoint:
         return body.replace(self._key.encode(), b"[key]") if self._key else body
 
 
-def _options(prompt: Prompt, form: str, limit: int) -> dict[str, Any]:
+def _options(prompt: Prompted[Any], form: str, limit: int) -> dict[str, Any]:
     if form == "plain":
         return {"max_tokens": limit}  # the older name, for endpoints that know no other
     if form == "object":

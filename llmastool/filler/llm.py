@@ -15,6 +15,7 @@ from llmastool.filler.ledger import MAX_REPLY, Exchange, Ledger
 from llmastool.filler.loops import run
 from llmastool.filler.prompt import Prompt, make_prompt
 from llmastool.filler.question import Fill, Question
+from llmastool.filler.reply import Answer
 from llmastool.filler.rules import draw
 
 BREAK_AFTER = 3
@@ -76,7 +77,7 @@ class OpenAIFiller:
         reply = asked.body.decode("utf-8", "replace")[:MAX_REPLY]
         self._ledger.record(Exchange(question=question, fill=fill, messages=prompt.messages, reply=reply))
 
-    def _read(self, question: Question, prompt: Prompt, asked: Asked) -> Fill:
+    def _read(self, question: Question, prompt: Prompt, asked: Asked[Answer]) -> Fill:
         if asked.answer is None:
             return replace(draw(question), fallback=asked.reason)
         return Fill(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmastool.filler.question import MAX_RATIONALE, Question
+from llmastool.filler.reply import Answer, read_reply
 from llmastool.filler.text import clean_block, clean_line
 from llmastool.seeds import generator
 
@@ -38,6 +39,14 @@ class Prompt:
     labels: Mapping[str, str]
     """Keys of the choices by the letters under which they are shown."""
 
+    def read(self, body: bytes) -> Answer:
+        """Read a reply.
+
+        Raises:
+            BadReplyError: it is no answer.
+        """
+        return read_reply(body, self.labels)
+
     def schema(self, *, bounded: bool) -> dict[str, Any]:
         """Return the closed JSON schema of an answer; `bounded` limits the rationale's length, which some refuse."""
         rationale: dict[str, Any] = {"type": "string"}
@@ -59,8 +68,8 @@ def make_prompt(question: Question) -> Prompt:
     # What is fenced cannot hold the code of its own fence: the code is a hash over it.
     body = "\n".join(
         (
-            _fence("context", question.id, clean_block(question.context, MAX_CONTEXT)),
-            _fence("candidates", question.id, candidates),
+            fence("context", question.id, clean_block(question.context, MAX_CONTEXT)),
+            fence("candidates", question.id, candidates),
             f"Pick one of {', '.join(shown)}.",
         )
     )
@@ -70,5 +79,6 @@ def make_prompt(question: Question) -> Prompt:
     )
 
 
-def _fence(what: str, code: str, content: str) -> str:
+def fence(what: str, code: str, content: str) -> str:
+    """Return untrusted text between two lines that it cannot hold itself, as they carry a hash over it."""
     return f"BEGIN {what} {code}\n{content}\nEND {what} {code}"

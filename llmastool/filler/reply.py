@@ -66,10 +66,26 @@ class Answer:
 
 
 def read_reply(body: bytes, labels: Collection[str]) -> Answer:
-    """Read the body of a chat completion.
+    """Read the body of a chat completion that picks one of the labels.
 
     Raises:
         BadReplyError: it is no completion, or its text is not one JSON object with one of the labels and a rationale.
+    """
+    text, usage = read_object(body)
+    try:
+        answer = _Answer.model_validate_json(text)
+    except ValidationError:
+        raise BadReplyError("the answer is not an object with a choice and a rationale", usage) from None
+    if answer.choice not in labels:
+        raise BadReplyError("the answer is none of the choices", usage)
+    return Answer(label=answer.choice, rationale=clean_line(answer.rationale, MAX_RATIONALE), usage=usage)
+
+
+def read_object(body: bytes) -> tuple[bytes, Usage]:
+    """Return what should be the JSON object in the body of a chat completion, and what it took.
+
+    Raises:
+        BadReplyError: it is no completion, or its text holds no such thing.
     """
     usage = _read_usage(body)
     try:
@@ -86,13 +102,7 @@ def read_reply(body: bytes, labels: Collection[str]) -> Answer:
         if first.finish_reason == "length":
             raise BadReplyError("the answer was cut at the token limit", usage)
         raise BadReplyError("the answer is not a JSON object", usage)
-    try:
-        answer = _Answer.model_validate_json(content[start : end + 1].encode("utf-8", "replace"))
-    except ValidationError:
-        raise BadReplyError("the answer is not an object with a choice and a rationale", usage) from None
-    if answer.choice not in labels:
-        raise BadReplyError("the answer is none of the choices", usage)
-    return Answer(label=answer.choice, rationale=clean_line(answer.rationale, MAX_RATIONALE), usage=usage)
+    return content[start : end + 1].encode("utf-8", "replace"), usage
 
 
 def _read_usage(body: bytes) -> Usage:

@@ -38,7 +38,7 @@ class _Name:
     """A variable, or an attribute, parameter or keyword, which may be the source's own."""
     text: str
     root: str = ""
-    """Of an attribute: the variable that it is reached from, by other attributes alone."""
+    """Of an attribute, or of a keyword of a call: the variable from which it, or what is called, is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +223,10 @@ def _write(node: ast.AST, tokens: list[str | _Name], own: set[str]) -> None:
         if isinstance(node.ctx, ast.Store):
             own.add(node.attr)
         fields["attr"] = _Name("own", node.attr, _root(node))
-    elif isinstance(node, ast.keyword) and node.arg is not None:
-        fields["arg"] = _Name("own", node.arg)
+    elif isinstance(node, ast.Call):
+        fields["keywords"] = [
+            [_Name("own", k.arg, _root(node.func)) if k.arg is not None else "**", k.value] for k in node.keywords
+        ]
     for value in fields.values():
         _write_value(value, tokens, own)
     tokens.append(")")

@@ -69,7 +69,7 @@ class Sighting:
     calls: tuple[Json, ...]
     """What the module was called with then: tensors by shape and type."""
     origin: str
-    """What ran."""
+    """Where it was seen, in words: `seen in timm.models.resnet.resnet18`."""
 
     def to_json(self) -> Json:
         """Return a JSON value that `from_json` reads back."""
@@ -116,7 +116,7 @@ def _all(
             )
     yield from literal[:6]
     for sighting in sorted(sightings, key=lambda s: _weight(s.args))[:6]:
-        yield Proposal(sighting.args, f"seen in {sighting.origin}")
+        yield Proposal(sighting.args, sighting.origin)
     yield Proposal({} if not required else known, "names" if required else "defaults")
     yield from partly[:6]
     yield from _variations(known)

@@ -13,10 +13,16 @@ from llmastool.outputs import Stamp, code_digest, files_digest
 if TYPE_CHECKING:
     from llmastool.registry.pool import ProbeConfig
     from llmastool.registry.register import Progress
+    from llmastool.registry.unbuilt import Proposes
 
 
 def build(
-    mined: Path, out: Path, config: ProbeConfig, cache: Path | None = None, progress: Progress | None = None
+    mined: Path,
+    out: Path,
+    config: ProbeConfig,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    proposer: Proposes | None = None,
 ) -> Json:
     """Probe what was mined and write the registry, as `llmastool.registry.register.register` does; see there.
 
@@ -24,13 +30,14 @@ def build(
     the modules that are the same. Without a cache, everything is probed.
     """
     package = Path(__file__).parent
+    asked = proposer.name if proposer is not None else None
     limits = {name: value for name, value in asdict(config).items() if name != "workers"}
     code = [code_digest(package), code_digest(package.parent), code_digest(package.parent / "mining"), version("torch")]
-    stamp = Stamp(cache.parent, out, [files_digest(mined), limits, code]) if cache is not None else None
+    stamp = Stamp(cache.parent, out, [files_digest(mined), limits, code, asked]) if cache is not None else None
     if stamp is None or not stamp.holds():
         from llmastool.registry.register import register
 
-        register(mined, out, config, cache, progress)
+        register(mined, out, config, cache, progress, proposer)
         if stamp is not None:
             stamp.set()
     return read_json(out / "summary.json")

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from llmastool.canonical import Json, append_line, digest, dumps, read_json, read_lines, write_json
 from llmastool.mining.bundle import Bundle, Program, read_bundles, read_programs
+from llmastool.registry.arguments import Sighting
 from llmastool.registry.dedupe import Duplicate, duplicates
 from llmastool.registry.pool import ProbeConfig, Workload, name_of, run_jobs
 from llmastool.registry.record import STAGES, Probe
 from llmastool.registry.sightings import Seen, from_json, merge
 from llmastool.registry.store import funnel, write_registry
+from llmastool.registry.unbuilt import Proposes, Unbuilt
 
 PROBE_VERSION = 4
 """Raised when probing changes, so that remembered results are not taken for new ones."""
@@ -29,11 +31,13 @@ def register(
     config: ProbeConfig,
     cache: Path | None = None,
     progress: Progress | None = None,
+    proposer: Proposes | None = None,
 ) -> Json:
     """Probe all bundles of a folder, and write `registry.parquet`, `bundles.jsonl` and `summary.json`.
 
     Every module is probed. For those that fell, programs of their sources are run, so that real arguments and inputs
-    are seen, and they are probed once more with what these and the other modules have shown.
+    are seen, and they are probed once more with what these and the other modules have shown. Those that still could
+    not be built or run are shown to the proposer, and what it proposes counts where it runs.
 
     Args:
         bundles: folder that mining wrote.
@@ -41,6 +45,7 @@ def register(
         config: limits of the probing.
         cache: a file of results so far; what is in it is not probed again, so a stopped run goes on where it was.
         progress: told how many modules are done, of how many.
+        proposer: knows arguments for modules that fell, an LLM for example; None for nobody.
 
     Returns:
         The summary: a funnel for each source, modules by family, and the most common reasons for losses.
@@ -59,10 +64,11 @@ def register(
     fallen = [m for m in by_id if done[m].stage != "ok" and by_id[m].has_forward]
     for result in jobs.run([{"program": p.name} for p in _covering(programs, {by_id[m].name for m in fallen})], None):
         merge(seen, from_json(result["seen"]))
-    for result in jobs.run([_job(m, seen) for m in fallen if by_id[m].name in seen], None):
-        probed = Probe.from_json(result["probe"])
-        if STAGES.index(probed.stage) > STAGES.index(done[probed.module].stage):
-            done[probed.module] = probed
+    again = [_job(m, seen) for m in fallen if by_id[m].name in seen]
+    done |= _further(jobs.run(again, None), done)
+    if proposer is not None:
+        left = [m for m in fallen if done[m].stage in ("build", "forward") and by_id[m].signature]
+        done |= _further(jobs.run(_proposed(proposer, [(done[m], by_id[m]) for m in left]), None), done)
     probes = [done[m] for m in modules]
     alike = duplicates(probes, by_id)
     write_registry(out, probes, mined, natives, alike)
@@ -73,6 +79,24 @@ def register(
 
 def _job(module: str, seen: Seen) -> Json:
     return {"module": module, "seen": [s.to_json() for s in seen.get(module.partition("@")[0], ())]}
+
+
+def _proposed(proposer: Proposes, fallen: Sequence[tuple[Probe, Bundle]]) -> list[Json]:
+    """Return jobs for the modules for which arguments are proposed."""
+    proposals = proposer.propose([Unbuilt.of(probe, bundle) for probe, bundle in fallen])
+    origin = f"proposed by {proposer.name}"
+    sightings = [
+        (probe.module, Sighting(args=dict(args), calls=(), origin=origin))
+        for (probe, _), args in zip(fallen, proposals, strict=True)
+        if args is not None
+    ]
+    return [{"module": module, "seen": [sighting.to_json()]} for module, sighting in sightings]
+
+
+def _further(results: Sequence[Json], known: Mapping[str, Probe]) -> dict[str, Probe]:
+    """Return the results of the modules that came further than was known."""
+    probes = [Probe.from_json(result["probe"]) for result in results]
+    return {p.module: p for p in probes if STAGES.index(p.stage) > STAGES.index(known[p.module].stage)}
 
 
 def _covering(programs: Sequence[Program], names: set[str]) -> list[Program]:

@@ -78,7 +78,7 @@ def sightings(built: Captured, called: Calls, origin: str) -> Seen:
         if key not in known:
             known.add(key)
             shown = _shown(called.get(module, []))
-            found.setdefault(name, []).append(Sighting(args=args, calls=tuple(shown), origin=origin))
+            found.setdefault(name, []).append(Sighting(args=args, calls=tuple(shown), origin=f"seen in {origin}"))
     return found
 
 
