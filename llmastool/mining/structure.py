@@ -34,8 +34,8 @@ Key = tuple[str, ...]
 class _Name:
     """A name within a structure."""
 
-    kind: Literal["variable", "own"]
-    """A variable, or an attribute, parameter or keyword, which may be the source's own."""
+    kind: Literal["variable", "attribute", "parameter"]
+    """A variable, an attribute, or a parameter or keyword; the last two may be the source's own."""
     text: str
     root: str = ""
     """Of an attribute, or of a keyword of a call: the variable from which it, or what is called, is reached."""
@@ -99,9 +99,14 @@ class _Walk:
                 yield token if isinstance(token, str) else self._named(token, file, place)
 
     def _named(self, name: _Name, file: str, place: int) -> str:
-        if name.kind == "own":
+        if name.kind != "variable":
             foreign = name.root and not (self._variable(name.root, file) or "#").startswith("#")
-            return name.text if foreign or name.text not in self.own else self._number(("own", name.text))
+            if foreign or name.text not in self.own:
+                return name.text
+            if name.kind == "attribute":
+                return self._number(("own", name.text))
+            where = self._place(name.root, file) or (file, place)
+            return self._number(("parameter", where[0], str(where[1]), name.text))
         return self._variable(name.text, file) or (
             name.text if name.text in _BUILTINS else self._number(("local", file, str(place), name.text))
         )
@@ -123,6 +128,16 @@ class _Walk:
             if target not in self.files:
                 return inner
             file, name = target, taken
+        return None
+
+    def _place(self, name: str, file: str) -> tuple[str, int] | None:
+        """Return where a name is defined in the slice, None where it is not."""
+        for _ in range(_MOST_HOPS):
+            found = self.scopes.get(file, {}).get(name)
+            if found is None or isinstance(found, list):
+                return (file, found[0]) if found else None
+            level, module, taken = found
+            file, name = _absolute(file, level, module, file in self.packages), taken
         return None
 
     def _meet(self, file: str, name: str) -> None:
@@ -206,26 +221,26 @@ def _write(node: ast.AST, tokens: list[str | _Name], own: set[str]) -> None:
     fields = dict(ast.iter_fields(node))
     if isinstance(node, ast.arg):
         own.add(node.arg)
-        tokens += [_Name("own", node.arg), _Name("variable", node.arg)]
+        tokens += [_Name("parameter", node.arg), _Name("variable", node.arg)]
         return
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         if not node.name.startswith("__"):
             own.add(node.name)
-        tokens += [_Name("own", node.name), _Name("variable", node.name)]
+        tokens += [_Name("attribute", node.name), _Name("variable", node.name)]
         fields = {k: v for k, v in fields.items() if k not in ("name", "returns", "type_params", "type_comment")}
         fields["body"] = _undocumented(node.body)
     elif isinstance(node, ast.AnnAssign):
         if isinstance(node.target, ast.Name):
             own.add(node.target.id)
-            tokens.append(_Name("own", node.target.id))
+            tokens += [_Name("attribute", node.target.id), _Name("parameter", node.target.id)]
         fields = {"target": node.target, "value": node.value}
     elif isinstance(node, ast.Attribute):
         if isinstance(node.ctx, ast.Store):
             own.add(node.attr)
-        fields["attr"] = _Name("own", node.attr, _root(node))
+        fields["attr"] = _Name("attribute", node.attr, _root(node))
     elif isinstance(node, ast.Call):
         fields["keywords"] = [
-            [_Name("own", k.arg, _root(node.func)) if k.arg is not None else "**", k.value] for k in node.keywords
+            [_Name("parameter", k.arg, _root(node.func)) if k.arg is not None else "**", k.value] for k in node.keywords
         ]
     for value in fields.values():
         _write_value(value, tokens, own)
