@@ -29,7 +29,8 @@ class Mined:
     pin: SourcePin
     bundles: tuple[Bundle, ...]
     broken_files: tuple[str, ...]
-    """Paths of files that Python 3 cannot read; what could be parsed of them was mined."""
+    """Paths of files that Python 3 cannot read, what could be parsed of them was mined, and of those that were left
+    out: too large, not readable, or links that lead out of the source."""
     programs: tuple[Program, ...] = ()
     """Factories and examples that build the source's modules."""
 
@@ -54,7 +55,7 @@ def mine_source(spec: SourceSpec) -> Mined:
     return Mined(
         pin=tree.pin,
         bundles=tuple(_bundle(tree, finder, slicer, c, sites.get(c.name, ())) for c in classes),
-        broken_files=tuple(f.source.path for f in index.files.values() if f.broken),
+        broken_files=(*(f.source.path for f in index.files.values() if f.broken), *tree.unread),
         programs=_programs(spec, tree, index, slicer, classes),
     )
 

@@ -59,7 +59,7 @@ def run_jobs(jobs: Sequence[Json], workload: Workload, config: ProbeConfig) -> I
         `{"job": job, "probe": ..., "seen": ..., "seconds": ...}`; `seen` are sightings of other modules by name.
 
     Raises:
-        SandboxError: the sandbox cannot be set up, or its process died twice over the same job.
+        SandboxError: the sandbox cannot be set up.
     """
     left = list(jobs)
     died_over: Json | None = None
@@ -72,8 +72,16 @@ def run_jobs(jobs: Sequence[Json], workload: Workload, config: ProbeConfig) -> I
         if left:
             warnings.warn(f"the sandbox's own process ended early and is started again, {len(left)} left", stacklevel=2)
         if left and left[0] == died_over:
-            raise SandboxError(f"the sandbox's own process died twice over {name_of(left[0])}")
+            yield _given_up(left.pop(0))
         died_over = left[0] if left else None
+
+
+def _given_up(job: Json) -> Json:
+    """Return the result of a job over which the sandbox's own process died twice."""
+    message = "the sandbox's own process died twice while it ran"
+    if "program" in job:
+        return {"job": job, "seen": {}, "message": message, "seconds": 0.0}
+    return {"job": job, "probe": Probe(module=job["module"], stage="load", message=message).to_json(), "seen": {}}
 
 
 def name_of(job: Json) -> str:
