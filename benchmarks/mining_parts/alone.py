@@ -57,7 +57,8 @@ def tensors(value, depth=0):
     return [t for v in inner for t in tensors(v, depth + 1)] if depth < 4 else []
 
 torch.manual_seed(0)
-net = module.build_model().eval()
+net = module.build_model()
+net.eval()
 args, kwargs = read(given["args"]), read(given["kwargs"])
 torch.manual_seed(0)
 with torch.no_grad():
@@ -88,7 +89,8 @@ def _export(home: Bundle, contract: Contract, bundles: dict[str, Bundle], tell: 
         tree = Tree(home.id, contract.args)
         text = export(tree, bundles, in_shape=contract.in_shape, title=home.name)
         resolver = Resolver(bundles)
-        net = Builder(resolver.find(home.id), home, resolver).build(contract.args).eval()
+        net = Builder(resolver.find(home.id), home, resolver).build(contract.args)
+        net.eval()
         x = example(contract.in_shape, contract.call.dtype, seed=1)
         args, kwargs = contract.call.inputs(x, 1)
         written = {"args": _written(args, x), "kwargs": _written(kwargs, x)}

@@ -22,7 +22,11 @@ def rows(registry: Path) -> list[Json]:
     import polars as pl
 
     table = pl.read_parquet(registry / "registry.parquet").to_dicts()
-    return [{**row, "contracts": json.loads(row["contracts"])} for row in table if "@" in row["module"]]
+    return [
+        {**row, "contracts": json.loads(row["contracts"]), "args": json.loads(row["args"] or "null")}
+        for row in table
+        if "@" in row["module"]
+    ]
 
 
 def funnel(definitions: Sequence[Definition], bundles: Sequence[Bundle], lines: Mapping[str, Json]) -> Json:

@@ -84,7 +84,9 @@ class Builder:
     def build(self, args: Json) -> nn.Module:
         """Return the module in train mode, initialised from a fixed seed."""
         torch.manual_seed(0)
-        return self.cls(**{k: self.resolver.decode(v, self.home) for k, v in args.items()}).train()
+        net = self.cls(**{k: self.resolver.decode(v, self.home) for k, v in args.items()})
+        net.train()  # its own `train` may return nothing
+        return net
 
 
 def _at_probe(number: int, contract: Contract, builder: Builder, tell: Tell) -> None:

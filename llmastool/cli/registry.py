@@ -37,7 +37,7 @@ def _add_build(inner: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--cache", type=Path, default=cache, metavar="FILE", help="results so far (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="probes at once (%(default)s)")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="time for one (%(default)s)")
-    parser.add_argument("--memory-gb", type=float, default=1.0, metavar="G", help="memory of one, GiB (%(default)s)")
+    parser.add_argument("--memory-gb", type=float, default=0.8, metavar="G", help="memory of one, GiB (%(default)s)")
     asked = "have this model of an OpenAI-compatible endpoint (OPENAI_API_KEY, OPENAI_BASE_URL) propose arguments"
     parser.add_argument("--model", metavar="NAME", help=f"{asked} for modules that could not be built")
     add_json(parser)

@@ -26,6 +26,10 @@ from llmastool.registry.values import plain_name
 IDENTITY: Json = {"$tree": {"module": "torch.nn.Identity"}}
 
 _CHANNEL_WORDS = "channels|channel|planes|chans|chs|dim|dims|features|width|filters|maps|inplanes|hidden|size"
+_CHANNELS_IN_NAME = rf"(^|_)({_CHANNEL_WORDS})($|_|\d)|^(in|out|d|c|n|dim|ch|inp|oup)(_|\d|$)"
+_FEW, _COLOURS = 8, 3
+"""Channels below the first are few, but for those of an image."""
+
 _BY_NAME: tuple[tuple[str, Json], ...] = (
     (r"kernel", 3),
     (r"stride|dilation|groups", 1),
@@ -37,7 +41,7 @@ _BY_NAME: tuple[tuple[str, Json], ...] = (
     (r"patch|window", 4),
     (r"reduction|expan|ratio|scale_factor|upscale|downscale|factor|mult|^scale$|^rank$|^order$", 2),
     (r"drop|prob|rate|eps|momentum|alpha|beta|gamma|sigma|temperature|lambda|std", 0.1),
-    (rf"(^|_)({_CHANNEL_WORDS})($|_|\d)|^(in|out|d|c|n|dim|ch|inp|oup)(_|\d|$)", CHANNELS),
+    (_CHANNELS_IN_NAME, CHANNELS),
     (r"layers|depth|blocks|repeats|num_", 2),
     (r"norm", {"$ref": "torch.nn.BatchNorm2d"}),
     (r"act|nonlinear", {"$ref": "torch.nn.ReLU"}),
@@ -114,22 +118,31 @@ def _all(
             (partly if missing else literal).append(
                 Proposal({**{p.name: known[p.name] for p in missing}, **given}, "call site")
             )
-    yield from literal[:6]
+    telling = [p for p in literal if not _narrow(p.args)]
+    yield from telling[:6]
     for sighting in sorted(sightings, key=lambda s: _weight(s.args))[:6]:
         yield Proposal(sighting.args, sighting.origin)
     yield Proposal({} if not required else known, "names" if required else "defaults")
+    yield from [p for p in literal if _narrow(p.args)][:6]
     yield from partly[:6]
     yield from _variations(known)
+
+
+def _narrow(args: Mapping[str, Json]) -> bool:
+    """Return whether a channel count among arguments is so small that little can be learned from it."""
+    counts = [v for k, v in args.items() if isinstance(v, int) and re.search(_CHANNELS_IN_NAME, k.lower())]
+    return any(not isinstance(v, bool) and 0 < v < _FEW and v != _COLOURS for v in counts)
 
 
 def _variations(known: Mapping[str, Json]) -> Iterator[Proposal]:
     for length in (4, 3):
         yield Proposal({k: v[:1] * length if isinstance(v, list) else v for k, v in known.items()}, "names")
-    for channels in (64, 3, 1):
+    for channels in (64, 3):
         yield Proposal({k: channels if v == CHANNELS else v for k, v in known.items()}, "names")
     for wide, value in known.items():
         if value == CHANNELS:
             yield Proposal({**known, wide: 4 * CHANNELS}, "names")
+    yield Proposal({k: 1 if v == CHANNELS else v for k, v in known.items()}, "names")
 
 
 def _weight(value: Json) -> int:

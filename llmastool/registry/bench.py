@@ -5,7 +5,6 @@ Looking is done on the meta device, where nothing is computed, as long as the mo
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 import re
@@ -23,11 +22,12 @@ from llmastool.canonical import Json, dumps
 from llmastool.mining.bundle import CallSite
 from llmastool.registry.arguments import Proposal, Sighting, proposals
 from llmastool.registry.call import PLAIN, Call, example
-from llmastool.registry.contract import SIZE_AXES, sized
-from llmastool.registry.infer import Point, keeps_samples_apart
+from llmastool.registry.infer import Point
 from llmastool.registry.inputs import Input, guesses, related, shapes, size_words
+from llmastool.registry.lighter import HEAVY_PARAMETERS, Cost, lighter, plain
 from llmastool.registry.repair import lengths, repairs
 from llmastool.registry.runner import Runner, count_flops, find_output, forward, parameters
+from llmastool.registry.traits import keeps_samples_apart
 from llmastool.trees.profile import Layout, Shape
 
 _MAX_BUILT = 6
@@ -35,15 +35,6 @@ _MAX_BUILT = 6
 
 _MAX_TRIES = 160
 """Most constructor calls in the search for arguments."""
-
-_HEAVY_PARAMETERS = 10_000_000
-_HEAVY_FLOPS = 600_000_000
-_HEAVY_OUTPUT = 4_000_000
-"""From where on a network is made smaller before it is really run: parameters, multiply-adds of one input, numbers
-that come out."""
-
-_LIGHTEN_SECONDS = 1.0
-"""CPU time that is spent at least on making a heavy network lighter: it is saved many times over."""
 
 
 class Bench:
@@ -182,7 +173,7 @@ class Bench:
         for sighting in own[:3]:
             for call in sighting.calls:
                 yield from related(call)
-        defaults = {p.name: _plain(p.default) for p in self.real.signature.parameters.values()}
+        defaults = self._defaults()
         for layout, shape in shapes(proposal.args, heard, size_words({**defaults, **proposal.args})):
             yield from guesses(self.takes, layout, shape)
 
@@ -228,16 +219,10 @@ class Bench:
 
     def lighter(self, point: Point) -> Point:
         """Return a point at which a heavy network costs less: smaller images, fewer and narrower layers."""
-        cost = self._cost(point)
-        end = max(self.end, time.process_time() + _LIGHTEN_SECONDS)
-        for change in (*self._smaller_images(), *self._fewer_layers()):
-            if cost is None or not _heavy(cost) or time.process_time() > end:
-                break
-            candidate = change(point)
-            other = self._cost(candidate) if candidate is not None else None
-            if candidate is not None and other is not None and all(a <= b for a, b in zip(other, cost, strict=True)):
-                point, cost = candidate, other
-        return point
+        return lighter(point, self._cost, self._defaults(), self.end)
+
+    def _defaults(self) -> dict[str, Json]:
+        return {p.name: plain(p.default) for p in self.real.signature.parameters.values()}
 
     def quicker(self, point: Point) -> Runner:
         """Return the runner that looks at a point in less time: small modules are faster on the CPU than on meta.
@@ -254,24 +239,12 @@ class Bench:
             spent[runner.device] = 4 * (time.process_time() - started) + runner.build_seconds
         return self.real if spent["cpu"] <= spent[self.fast.device] else self.fast
 
-    def _smaller_images(self) -> Iterator[Callable[[Point], Point | None]]:
-        for size in (64, 32):
-            for with_arguments in (False, True):
-                yield functools.partial(_with_images, size=size, with_arguments=with_arguments)
-
-    def _fewer_layers(self) -> Iterator[Callable[[Point], Point | None]]:
-        defaults = {p.name: _plain(p.default) for p in self.real.signature.parameters.values()}
-        by_kind = sorted(defaults, key=lambda n: not re.search(r"depth|layers|blocks|repeats|num_", n))
-        for name in by_kind:
-            for divisor in (0, 4, 2):
-                yield functools.partial(_with_less, name=name, default=defaults[name], divisor=divisor)
-
-    def _cost(self, point: Point) -> tuple[int, int, int] | None:
+    def _cost(self, point: Point) -> Cost | None:
         """Return parameters, multiply-adds and numbers of the output at a point, None where it does not work."""
         try:
             net = self.build(point.args)
             out = math.prod(self.fast.observe(point.args, point.shape, point.call) or ())
-            if self.fast.device != "meta" and parameters(net) < _HEAVY_PARAMETERS:
+            if self.fast.device != "meta" and parameters(net) < HEAVY_PARAMETERS:
                 return parameters(net), 0, out
             x = example(point.shape, point.call.dtype, self.fast.device)
             return parameters(net), count_flops(net, x, point.call), out
@@ -283,43 +256,6 @@ def _divides(out: Shape | None, shape: Shape) -> bool:
     if out is None or len(out) != 4:
         return out is not None
     return all(s % o == 0 or o % s == 0 for s, o in zip(shape[2:], out[2:], strict=True))
-
-
-def _heavy(cost: tuple[int, int, int]) -> bool:
-    return cost[0] > _HEAVY_PARAMETERS or cost[1] > _HEAVY_FLOPS or cost[2] > _HEAVY_OUTPUT
-
-
-def _with_images(point: Point, size: int, *, with_arguments: bool) -> Point | None:
-    axes = SIZE_AXES[point.layout]
-    if not axes or size >= min(point.shape[a] for a in axes):
-        return None
-    before = point.shape[axes[0]]
-    bound = {n: sized(v, size) for n, v in point.args.items() if v == sized(v, before)} if with_arguments else {}
-    shape = tuple(size if i in axes else n for i, n in enumerate(point.shape))
-    return Point({**point.args, **bound}, point.layout, shape, point.call)
-
-
-def _with_less(point: Point, name: str, default: Json, divisor: int) -> Point | None:
-    """Return a point with one argument divided, if it may say how deep or wide a network is; 0: as small as can be."""
-    value = point.args.get(name, default)
-    inner = value.get("$tuple") if isinstance(value, Mapping) else value
-    listed = inner if isinstance(inner, list) else [inner]
-    numbers = [v for v in listed if isinstance(v, int) and not isinstance(v, bool)]
-    if len(numbers) < len(listed) or max(numbers, default=0) <= 2:
-        return None
-    less = [max(1, v // divisor) if divisor else min(v, 1 if isinstance(inner, list) else 2) for v in numbers]
-    changed: Json = less if isinstance(inner, list) else less[0]
-    args = {**point.args, name: {"$tuple": changed} if isinstance(value, Mapping) else changed}
-    return Point(args, point.layout, point.shape, point.call)
-
-
-def _plain(value: Any) -> Json:
-    """Return a default as JSON where it is a number or a sequence of numbers, else None."""
-    if isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value):
-        return list(value) if isinstance(value, list) else {"$tuple": list(value)}
-    return None
 
 
 def _hints(cls: type) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def scaled(ratio: str, value: int) -> int | None:
 
 def sized(value: Json, size: int) -> Json:
     """Return a size argument set to another size: a number, or a tuple of as many as it holds."""
-    return {"$tuple": [size] * len(value["$tuple"])} if isinstance(value, Mapping) else size
+    return {"$tuple": [size] * len(value["$tuple"])} if isinstance(value, Mapping) and "$tuple" in value else size
 
 
 def _solve_channels(contract: Contract, in_shape: Shape, out_shape: Shape, args: dict[str, Json]) -> bool:

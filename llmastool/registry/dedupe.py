@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from llmastool.mining.bundle import Bundle
 from llmastool.mining.structure import exact, structure
 from llmastool.registry.fingerprint import same
-from llmastool.registry.record import Probe
-
-Kind = Literal["exact", "structural", "behavioural"]
-"""What is the same: the text, the text but for names, or the outputs for the same input and weights."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duplicate:
-    """That a module is the same as another, which stands for it."""
-
-    of: str
-    """Id of the module that stands for all of its kind."""
-    kind: Kind
+from llmastool.registry.record import Duplicate, Kind, Probe
 
 
 def duplicates(probes: Sequence[Probe], bundles: Mapping[str, Bundle]) -> dict[str, Duplicate]:

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from llmastool.canonical import Json
+from llmastool.modes import evaluating
 from llmastool.registry.call import example
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract
 from llmastool.registry.runner import forward
+from llmastool.registry.weights import set_weights
 from llmastool.trees.profile import Shape
 
 FAMILIES = (
@@ -85,6 +87,7 @@ def observe(net: nn.Module, contract: Contract) -> Behaviour:
     if _of_images(contract, unknown) == "network":
         return unknown  # more is not asked of it, and it would take long
     try:
+        set_weights(net)  # as it is built, a layer of zeros may hide what it does
         return _Look(net, contract).measure(unknown)
     except Exception:  # noqa: BLE001 - foreign code may raise anything, in eval mode or on other numbers too
         return unknown
@@ -94,7 +97,7 @@ class _Look:
     """A module in eval mode, with an input and its output."""
 
     def __init__(self, net: nn.Module, contract: Contract, shape: Shape = ()) -> None:
-        self.net, self.contract = net.eval(), contract
+        self.net, self.contract = evaluating(net), contract
         self.x = example(shape or contract.in_shape)
         self.out = self.run(self.x)
 
@@ -205,7 +208,9 @@ def family(contract: Contract, seen: Behaviour) -> str:
 def _of_images(contract: Contract, seen: Behaviour) -> str | None:
     """Return the family of what starts from the three colours of an image."""
     axes = SIZE_AXES[contract.layout_in]
-    if len(axes) < 2 or contract.in_shape[CHANNEL_AXIS[contract.layout_in]] != 3 or not seen.layers:
+    if len(axes) < 2 or contract.in_shape[CHANNEL_AXIS[contract.layout_in]] != 3 or contract.any_channels:
+        return None
+    if not seen.layers:
         return None
     if contract.layout_out == "BC":
         return "network" if seen.layers > 1 else "head"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from llmastool.registry.call import example
 from llmastool.registry.claims import at_probe, complete
 from llmastool.registry.contract import Contract, solve
 from llmastool.registry.runner import forward
+from llmastool.registry.weights import set_weights
 from llmastool.trees.profile import Shape
 
 _CHANNELS, _OUT_CHANNELS, _SIZE = 48, 24, 16
@@ -49,7 +49,7 @@ def fingerprint(build: Build, contract: Contract) -> Json:
         return {}
     args, shape, out_shape = _standard(contract)
     net = build(args)
-    shapes = _set_weights(net)
+    shapes = set_weights(net)
     values: list[float] = []
     for mode, seed in _PASSES:
         net.train(mode == "train")
@@ -101,20 +101,6 @@ def _rules(contract: Contract) -> Json:
         contract.max_stride,
         len(contract.free),
     ]
-
-
-def _set_weights(net: nn.Module) -> list[str]:
-    """Set every parameter by its shape and by how many of that shape came before it; return the shapes."""
-    met: Counter[str] = Counter()
-    for parameter in net.parameters():
-        shape = tuple(parameter.shape)
-        generator = torch.Generator().manual_seed(int(digest([list(shape), met[str(shape)]])[:8], 16))
-        fan_in = math.prod(shape[1:]) if len(shape) > 1 else 1
-        drawn = torch.randn(shape, generator=generator) / math.sqrt(max(1, fan_in))
-        with torch.no_grad():
-            parameter.copy_(drawn if len(shape) > 1 else 0.5 + 0.2 * drawn)
-        met[str(shape)] += 1
-    return list(met.elements())
 
 
 def _projected(out: torch.Tensor) -> list[float]:

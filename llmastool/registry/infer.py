@@ -5,25 +5,27 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 import torch
 
 from llmastool.canonical import Json
+from llmastool.modes import evaluating
 from llmastool.registry.call import Call, example
 from llmastool.registry.claims import PARTS, Claim, at_probe, claims, complete
-from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, sized, solve
-from llmastool.registry.runner import Runner, count_flops, forward, parameters
+from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, solve
+from llmastool.registry.runner import Runner, forward
+from llmastool.registry.sizes import STEPS, Sizes, groups, output_sizes
+from llmastool.registry.traits import traits
 from llmastool.trees.profile import Layout, Shape
 
 _MAX_ARGS = 14
 """Most arguments of a constructor that are varied."""
 
-_STEPS = (1, 2, 4, 7, 8, 14, 16, 32)
-"""Steps in which channels and sizes are tried, small ones first; 7 and 14 are those of windows and patches."""
+_OTHER_WAY: Mapping[Layout, Layout] = {"NCHW": "NHWC", "NHWC": "NCHW", "BNC": "NCL", "NCL": "BNC"}
+"""Layouts with the same number of axes, channels on the other side."""
 
 _CHECKS, _CHECKS_OF_DEEP = 6, 3
 """Number of claims on which a contract is tested, and that of a deep network, which takes long to look at."""
@@ -61,11 +63,25 @@ class Inference:
         self.point, self.fast, self.real = point, fast, real
         self.args, self.in_shape, self.out_shape = dict(point.args), point.shape, out
         self.layout: Layout = point.layout
-        self.layout_out = layout_after(point.layout, point.shape, out)
+        self.layout_out = self._layout_out()
         self.axis_in, self.axis_out = CHANNEL_AXIS[point.layout], CHANNEL_AXIS.get(self.layout_out)
         self.channels = point.shape[self.axis_in]
         self._end = time.process_time() + seconds
         self.values = self._values()
+
+    def _layout_out(self) -> Layout:
+        """Return the layout of the output: where larger inputs make its second axis larger, channels come last."""
+        layout = layout_after(self.layout, self.in_shape, self.out_shape)
+        axes = SIZE_AXES[self.layout]
+        larger = tuple(2 * n if i in axes else n for i, n in enumerate(self.in_shape))
+        if not axes or layout not in _OTHER_WAY:
+            return layout
+        out = self.fast.observe(self.point.args, larger, self.point.call)
+        if out is None or len(out) != len(self.out_shape):
+            return layout
+        grown = [i for i, (a, b) in enumerate(zip(self.out_shape, out, strict=True)) if a != b]
+        other = _OTHER_WAY[layout]
+        return other if CHANNEL_AXIS[layout] in grown and CHANNEL_AXIS[other] not in grown else layout
 
     @property
     def late(self) -> bool:
@@ -93,16 +109,12 @@ class Inference:
         """Return the input shape with another number of channels."""
         return _replaced(self.in_shape, self.axis_in, channels)
 
-    def with_size(self, size: int, axis: int | None = None) -> Shape:
-        """Return the input shape with all sizes set, or only that of one axis."""
-        axes = SIZE_AXES[self.layout] if axis is None else (axis,)
-        return tuple(size if i in axes else n for i, n in enumerate(self.in_shape))
-
     def contract(self) -> Contract:
         """Return the contract, tested on claims of its own, costs and behaviour at the probe point included."""
         in_args, any_channels = self._in_args()
         out_args = self._out_args(in_args)
-        sizes = self._sizes()
+        observed = Sizes(self.try_args, self.values, (self.layout, self.layout_out), (self.in_shape, self.out_shape))
+        sizes = observed.rule()
         stride, max_stride = self._stride({*in_args, *out_args, *sizes["size_args"]})
         found = Contract(
             layout_in=self.layout,
@@ -122,7 +134,7 @@ class Inference:
             max_stride=max_stride,
             any_batch=self._any_batch(),
             **sizes,
-            **self._behaviour(),
+            **traits(self.real, self.fast, self.args, self.in_shape, self.out_shape, self.point.call),
         )
         checked = self._tested(found)
         taken = {*checked.in_args, *checked.out_args, *checked.size_args, *([stride] if stride else [])}
@@ -171,7 +183,7 @@ class Inference:
             follows = bool(same) and self.try_args(self._scaled(same, 2 * self.channels) or {}, wide) is not None
             return dict.fromkeys(same, "1") if follows else {}, True
         names = [n for n, v in self.values.items() if _is_count(v) and v > 1 and _related(v, self.channels)]
-        for group in _groups(names):
+        for group in groups(names):
             changes = self._scaled(group, 2 * self.channels)
             if changes is not None and self.try_args(changes, wide) is not None:
                 return {n: str(Fraction(self.values[n], self.channels)) for n in group}, False
@@ -183,7 +195,7 @@ class Inference:
 
     def _divisor(self, in_args: Mapping[str, str]) -> int:
         # Two steps each: a module may take the next number by chance of rounding.
-        steps = (s for s in _STEPS if all(self._takes_channels(in_args, self.channels + k * s) for k in (1, 3)))
+        steps = (s for s in STEPS if all(self._takes_channels(in_args, self.channels + k * s) for k in (1, 3)))
         return next(steps, self.channels)
 
     def _min_channels(self, in_args: Mapping[str, str]) -> int:
@@ -199,7 +211,7 @@ class Inference:
         names = [
             n for n, v in self.values.items() if _is_count(v) and v > 1 and _related(v, given) and n not in in_args
         ]
-        for group in _groups(names, largest=2):
+        for group in groups(names, largest=2):
             if self._gives_channels({n: str(Fraction(self.values[n], given)) for n in group}, 2 * given):
                 return {n: str(Fraction(self.values[n], given)) for n in group}
         return {}
@@ -215,7 +227,7 @@ class Inference:
     def _out_divisor(self, out_args: Mapping[str, str]) -> int:
         assert self.axis_out is not None
         given = self.out_shape[self.axis_out]
-        return next((s for s in _STEPS if all(self._gives_channels(out_args, given + k * s) for k in (1, 3))), given)
+        return next((s for s in STEPS if all(self._gives_channels(out_args, given + k * s) for k in (1, 3))), given)
 
     def _out_ratio(self, in_args: Mapping[str, str], any_channels: bool) -> str | None:
         if self.axis_out is None:
@@ -229,14 +241,17 @@ class Inference:
         return None
 
     def _stride(self, taken: set[str]) -> tuple[str | None, int]:
-        sizes = self._out_sizes(self.out_shape)
+        sizes = output_sizes(self.out_shape, self.out_shape, self.layout_out)
         for name, value in self.values.items():
             if name in taken or not _is_count(value) or value != 1 or not sizes:
                 continue
-            works = [s for s in (2, 4) if self._out_sizes(self.try_args({name: s}) or ()) == [n / s for n in sizes]]
+            works = [s for s in (2, 4) if self._sizes_with({name: s}) == [n / s for n in sizes]]
             if works:
                 return name, max(works)
         return None, 1
+
+    def _sizes_with(self, changes: Mapping[str, Json]) -> list[int]:
+        return output_sizes(self.try_args(changes) or (), self.out_shape, self.layout_out)
 
     def _any_batch(self) -> bool:
         first = self.out_shape[0] if self.out_shape else 0
@@ -247,77 +262,6 @@ class Inference:
             if out and out[0] * self.in_shape[0] != first * batch:
                 return False
         return True
-
-    def _out_sizes(self, shape: Shape) -> list[int]:
-        axes = SIZE_AXES.get(self.layout_out, tuple(range(1, len(self.out_shape))))
-        return [shape[axis] for axis in axes] if len(shape) == len(self.out_shape) else []
-
-    def _sizes(self) -> dict[str, Any]:
-        """Return what the contract says of sizes."""
-        before = [self.in_shape[axis] for axis in SIZE_AXES[self.layout]]
-        after = self._out_sizes(self.out_shape)
-        kept = {"size_args": (), "any_size": False, "size_ratio": None, "min_size": min(before, default=1)}
-        if not before:
-            return {**kept, "any_size": True, "size_ratio": None if after else "1"}
-        if len(set(before)) == 1:
-            bound = [n for n, v in self.values.items() if v == sized(v, before[0])]
-            for names in ((), *_groups(bound)):
-                for step in (*_STEPS, before[0]):
-                    line = self._line(names, before[0], step, after)
-                    if line is not None:
-                        return self._size_rule(names, before[0], step, *line)
-        if after == before:
-            kept["size_ratio"] = "1"
-        return kept
-
-    def _line(
-        self, names: tuple[str, ...], size: int, step: int, after: list[int]
-    ) -> tuple[Fraction | None, int] | None:
-        """Return slope and offset of the output sizes over the input sizes; None where they lie on no line.
-
-        A slope of None says that the output's size stays as it is.
-        """
-        slopes = set()
-        for k in (1, 2, 4):
-            out = self._sized_out(names, size + k * step)
-            if out is None or len(out) != len(after):
-                return None
-            slopes |= {Fraction(o - a, k * step) for o, a in zip(out, after, strict=True)}
-        if len(slopes) > 1:
-            return None
-        slope = slopes.pop() if slopes else Fraction(0)
-        if slope == 0:
-            return None, 0
-        offsets = {a - slope * size for a in after}
-        offset = offsets.pop()
-        if offsets or offset.denominator != 1 or len(after) != len(SIZE_AXES[self.layout]):
-            return None
-        return slope, int(offset)
-
-    def _sized_out(self, names: tuple[str, ...], size: int) -> list[int] | None:
-        changes = {n: sized(self.values[n], size) for n in names}
-        out = self.try_args(changes, self.with_size(size))
-        return self._out_sizes(out) if out is not None else None
-
-    def _size_rule(
-        self, names: tuple[str, ...], size: int, step: int, slope: Fraction | None, offset: int
-    ) -> dict[str, Any]:
-        axes = SIZE_AXES[self.layout]
-        square = bool(names) or any(self.try_args({}, self.with_size(size + step, axis)) is None for axis in axes)
-        smallest = size
-        for candidate in (size // 8, size // 4, size // 2):
-            if candidate >= 1 and (size - candidate) % step == 0 and self._sized_out(names, candidate) is not None:
-                smallest = candidate
-                break
-        return {
-            "size_args": names,
-            "any_size": True,
-            "size_ratio": None if slope is None else str(slope),
-            "size_offset": offset,
-            "size_divisor": step,
-            "square": square and len(axes) > 1,
-            "min_size": smallest,
-        }
 
     def _free(self, taken: set[str]) -> dict[str, tuple[Json, ...]]:
         found: dict[str, tuple[Json, ...]] = {}
@@ -352,50 +296,7 @@ class Inference:
         net = self.real.build({**self.args, **changes})
         x, call = example(self.in_shape, self.point.call.dtype), self.point.call
         with torch.no_grad():
-            return [forward(net, x.clone(), call), forward(net.eval(), x.clone(), call)]
-
-    def _behaviour(self) -> dict[str, Any]:
-        call = self.point.call
-        net = self.real.build(self.args)
-        x = example(self.in_shape, call.dtype)
-        flops = count_flops(self.fast.build(self.args), example(self.in_shape, call.dtype, self.fast.device), call)
-        with torch.no_grad():
-            trained = forward(net, x.clone(), call)
-            net.eval()
-            first, second = forward(net, x.clone(), call), forward(net, x.clone(), call, seed=1)
-        # Before the next pass in train mode changes any statistics:
-        apart = keeps_samples_apart(net, self.in_shape, call)
-        return {
-            "parameters": parameters(net),
-            "flops": flops,
-            "batch_one": self._takes_one(net),
-            "deterministic": bool(torch.equal(first, second)),
-            "train_eval_differ": trained.shape != first.shape or not torch.allclose(trained, first, atol=1e-6),
-            "per_sample": apart,
-        }
-
-    def _takes_one(self, net: torch.nn.Module) -> bool:
-        try:
-            one = example((1, *self.in_shape[1:]), self.point.call.dtype)
-            with torch.no_grad():
-                out = forward(net.train(), one, self.point.call)
-        except Exception:  # noqa: BLE001 - foreign code may raise anything; that it fails is the observation
-            return False
-        return len(out.shape) == len(self.out_shape) and tuple(out.shape[1:]) == self.out_shape[1:]
-
-
-def keeps_samples_apart(net: torch.nn.Module, shape: Shape, call: Call) -> bool:
-    """Return whether, in eval mode, the first output of a batch depends on the first input alone."""
-    x = example(shape, call.dtype)
-    changed = torch.cat([x[:1], example(shape, call.dtype, seed=1)[1:]])
-    try:
-        with torch.no_grad():
-            out, other = forward(net.eval(), x, call), forward(net, changed, call)
-    except Exception:  # noqa: BLE001 - foreign code may raise anything; then it does not keep them apart
-        return False
-    if shape[0] < 2 or out.dim() < 1 or out.shape[0] != shape[0] or other.shape != out.shape:
-        return False
-    return torch.allclose(out[0], other[0], atol=1e-5)
+            return [forward(net, x.clone(), call), forward(evaluating(net), x.clone(), call)]
 
 
 def layout_after(layout: Layout, shape: Shape, out: Shape) -> Layout:
@@ -427,14 +328,6 @@ def _is_count(value: Json) -> bool:
 
 def _related(value: int, channels: int) -> bool:
     return value % channels == 0 or channels % value == 0
-
-
-def _groups(names: list[str], largest: int = 3) -> Iterator[tuple[str, ...]]:
-    """Yield groups of names, small ones first, then all of them."""
-    for size in range(1, min(largest, len(names)) + 1):
-        yield from itertools.combinations(names[:6], size)
-    if len(names) > largest:
-        yield tuple(names)
 
 
 def _replaced(shape: Shape, axis: int, value: int) -> Shape:

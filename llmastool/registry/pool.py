@@ -26,7 +26,7 @@ class ProbeConfig:
     """Probes that run at once."""
     seconds: float = 30.0
     """Wall time of one probe, in seconds."""
-    memory_gb: float = 1.0
+    memory_gb: float = 0.8
     """Memory of one probe on top of what torch itself maps, in GiB."""
 
     def __post_init__(self) -> None:

@@ -44,3 +44,16 @@ class Probe:
     def from_json(value: Json) -> Probe:
         """Read what `to_json` wrote."""
         return Probe(**{**value, "contracts": tuple(Contract.from_json(c) for c in value["contracts"])})
+
+
+Kind = Literal["exact", "structural", "behavioural"]
+"""What is the same: the text, the text but for names, or the outputs for the same input and weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicate:
+    """That a module is the same as another, which stands for it."""
+
+    of: str
+    """Id of the module that stands for all of its kind."""
+    kind: Kind

@@ -18,7 +18,8 @@ from llmastool.registry.loading import PREFIX
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _LENGTHS = (4, 3, 2, 1, 5, 6)
-_COUNTS = (1, 2, 4, 8, 3, 16, 32, 64, 128, 256)
+_COUNTS = (2, 4, 8, 16, 32, 64, 128, 256, 3, 1)
+"""One comes last: with a single channel much works that works with no other number."""
 _CLASSES = tuple({"$ref": f"torch.nn.{c}"} for c in ("ReLU", "BatchNorm2d", "LayerNorm", "Conv2d", "Identity"))
 
 
@@ -34,7 +35,7 @@ def repairs(
         source: source text of the class, in which the words are looked for that an argument is compared with.
     """
     message = str(error)
-    for name in _suspects(error, signature):
+    for name in _suspects(args, error, signature):
         parameter = signature.parameters[name]
         current = args.get(name, None if parameter.default is parameter.empty else parameter.default)
         for value in _others(parameter, current, message, source):
@@ -42,13 +43,17 @@ def repairs(
                 yield {**args, name: value}
 
 
-def _suspects(error: BaseException, signature: inspect.Signature) -> list[str]:
-    """Return the parameters that an error may be about: in its message, then in the lines it came through."""
+def _suspects(args: Mapping[str, Json], error: BaseException, signature: inspect.Signature) -> list[str]:
+    """Return the parameters that an error may be about: in its message, then in the lines it came through.
+
+    Where it is about None, those that are None come before the rest.
+    """
     names = [p.name for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     said = [w for w in _IDENTIFIER.findall(str(error)) if w in names]
     read = [w for line in reversed(_lines(error.__traceback__)) for w in _IDENTIFIER.findall(line) if w in names]
     required = [n for n in names if is_required(signature.parameters[n])]
-    return list(dict.fromkeys([*said, *read, *required]))[:6]
+    nothing = [n for n in names if args.get(n, signature.parameters[n].default) is None]
+    return list(dict.fromkeys([*said, *read, *(nothing if "NoneType" in str(error) else ()), *required]))[:6]
 
 
 def _lines(trace: TracebackType | None) -> list[str]:
@@ -74,6 +79,8 @@ def _others(parameter: inspect.Parameter, current: Any, message: str, source: st
         wanted = [int(n) for n in re.findall(r"expected (?:at least )?(\d+)", lowered)]
         for length in (*wanted, *_LENGTHS):
             yield [_element(current, parameter)] * length
+    if current is None:
+        yield guess(parameter, parameter.annotation)
     if re.search(r"not callable|nonetype|is not a module subclass|must be called with", lowered):
         yield from _CLASSES
         yield IDENTITY
@@ -81,8 +88,6 @@ def _others(parameter: inspect.Parameter, current: Any, message: str, source: st
     if isinstance(current, list) and current:
         for length in _LENGTHS:
             yield [current[0]] * length
-    if current is None:
-        yield guess(parameter, parameter.annotation)
     if isinstance(current, bool):
         yield not current
     elif isinstance(current, int | float) or current is None or is_required(parameter):

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmastool.canonical import Json
+from llmastool.modes import training
 from llmastool.registry.call import PLAIN, Call, example
 from llmastool.trees.profile import Shape
 
@@ -58,7 +59,7 @@ class Runner:
         if not isinstance(built, nn.Module):
             raise TypeError(f"the constructor returned {type(built).__name__}, expected a torch.nn.Module")
         self.build_seconds = time.process_time() - started
-        return built.train()
+        return training(built)
 
     def observe(self, args: Mapping[str, Json], shape: Shape, call: Call = PLAIN) -> Shape | None:
         """Return the output's shape for an input's shape, or None where the module does not take it."""

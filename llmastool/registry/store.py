@@ -13,8 +13,7 @@ from llmastool.canonical import Json, dumps
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle, read_bundles, write_bundles
 from llmastool.registry.contract import Contract
-from llmastool.registry.dedupe import Duplicate
-from llmastool.registry.record import STAGES, Probe
+from llmastool.registry.record import STAGES, Duplicate, Probe
 
 TABLE = "registry.parquet"
 BUNDLES = "bundles.jsonl"

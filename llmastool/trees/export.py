@@ -166,7 +166,8 @@ class _Export:
         sizes = ", ".join(map(str, in_shape))
         return (
             'if __name__ == "__main__":\n'
-            f"    {net} = build_model().eval()\n"
+            f"    {net} = build_model()\n"
+            f"    {net}.eval()\n"
             f"    with {torch}.no_grad():\n"
             f"        {out} = {net}({torch}.randn({sizes}))\n"
             f"    {count} = sum(p.numel() for p in {net}.parameters())\n"

@@ -10,6 +10,7 @@ from torch import nn
 
 from llmastool.config import require
 from llmastool.errors import LLMasToolError, TreeError
+from llmastool.modes import training
 from llmastool.outcome import Gate
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import Network
@@ -91,7 +92,7 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
             never used (`numerics`).
     """
     kept = {name: b.clone() for name, b in net.named_buffers() if not nn.parameter.is_lazy(b)}
-    out = net.train()(images)
+    out = training(net)(images)
     expected = (len(images), classes)
     if not isinstance(out, torch.Tensor) or tuple(out.shape) != expected:
         got = f"a tensor {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__

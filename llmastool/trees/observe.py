@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmastool.errors import TreeError
+from llmastool.modes import training
 from llmastool.registry.capture import Captured
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES
 from llmastool.trees.build import build
@@ -87,7 +88,7 @@ def out_shape(tree: Tree, catalog: Catalog, in_shape: Shape) -> Shape:
     """
     try:
         with torch.device("meta"), torch.no_grad(), quiet():
-            out = build(tree, catalog).train()(torch.empty(in_shape, device="meta"))
+            out = training(build(tree, catalog))(torch.empty(in_shape, device="meta"))
     except Exception as error:
         raise TreeError(f"it does not take an input of shape {in_shape}: {_line(error)}") from error
     if not isinstance(out, torch.Tensor):
@@ -107,7 +108,7 @@ def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shap
         handles.append(module.register_forward_hook(_after(module, seen, stack)))
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad(), quiet():
-            out = net.train()(torch.empty(in_shape, device="meta"))
+            out = training(net)(torch.empty(in_shape, device="meta"))
     except Exception as error:
         where = stack[-1] if stack else "<root>"
         raise TreeError(f"{where}: forward fails: {type(error).__name__}: {_line(error)}") from error

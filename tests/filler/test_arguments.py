@@ -31,7 +31,7 @@ class Picky(nn.Module):
 
     def __init__(self, code, width=8):
         super().__init__()
-        if code != "k-7":
+        if code[::-1] != "7-k":
             raise LookupError("there is no such code")
         self.layer = nn.Linear(width, width)
 
