@@ -16,7 +16,7 @@ from benchmarks.machine import ROOT
 from benchmarks.mining_parts.forked import Tell, Work
 from benchmarks.mining_parts.guess import tensors
 from benchmarks.mining_parts.judging import judge
-from benchmarks.mining_parts.modules import Builder
+from benchmarks.mining_parts.modules import Builder, seed_all
 from llmastool import sandbox
 from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle, read_bundles
@@ -27,7 +27,7 @@ from llmastool.trees.export import export
 from llmastool.trees.tree import Tree
 
 CHECK = """
-import hashlib, importlib.util, json, sys, torch
+import hashlib, importlib.util, json, random, sys, torch
 given = json.load(open(sys.argv[1]))
 spec = importlib.util.spec_from_file_location("exported", sys.argv[2])
 module = importlib.util.module_from_spec(spec)
@@ -56,11 +56,11 @@ def tensors(value, depth=0):
     inner = vars(value).values() if inner is None and hasattr(value, "__dict__") else inner or ()
     return [t for v in inner for t in tensors(v, depth + 1)] if depth < 4 else []
 
-torch.manual_seed(0)
+torch.manual_seed(0), random.seed(0)
 net = module.build_model()
 net.eval()
 args, kwargs = read(given["args"]), read(given["kwargs"])
-torch.manual_seed(0)
+torch.manual_seed(0), random.seed(0)
 with torch.no_grad():
     out = tensors(net(*args, **kwargs))
 state = hashlib.sha256()
@@ -94,7 +94,7 @@ def _export(home: Bundle, contract: Contract, bundles: dict[str, Bundle], tell: 
         x = example(contract.in_shape, contract.call.dtype, seed=1)
         args, kwargs = contract.call.inputs(x, 1)
         written = {"args": _written(args, x), "kwargs": _written(kwargs, x)}
-        torch.manual_seed(0)
+        seed_all()
         with torch.no_grad():
             found = list(tensors(net(*args, **kwargs)))
         if not found:
@@ -120,12 +120,15 @@ def _written(value: Any, x: torch.Tensor) -> Json:
 
 
 def bare_environment(folder: Path) -> Path:
-    """Return the Python of an environment with the locked torch and torchvision and nothing else; made at first use."""
+    """Return the Python of an environment with torch, torchvision and einops as locked, made at first use.
+
+    These are what exported files may import: other people's packages that mined code needs are not copied into them.
+    """
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([str(Path(sys.base_prefix) / "bin" / "python3"), "-m", "venv", str(folder)], check=True)
         lock = (ROOT / "requirements.lock").read_text().splitlines()
-        pins = [line for line in lock if line.startswith(("torch==", "torchvision=="))]
+        pins = [line for line in lock if line.startswith(("torch==", "torchvision==", "einops=="))]
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *pins], check=True)
     return python
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks.mining_parts.forked import Tell, Work
 from benchmarks.mining_parts.guess import tensors
-from benchmarks.mining_parts.modules import Builder
+from benchmarks.mining_parts.modules import Builder, seed_all
 from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle, read_bundles
 from llmastool.registry.call import example
@@ -92,7 +92,7 @@ def _judge(home: Bundle, contract: Contract, bundles: dict[str, Bundle], tell: T
 
 def _outputs(net: nn.Module, contract: Contract, *, training: bool) -> list[torch.Tensor] | str:
     net.train(training)
-    torch.manual_seed(0)
+    seed_all()
     args, kwargs = contract.call.inputs(example(contract.in_shape, contract.call.dtype, seed=2), 2)
     try:
         with torch.no_grad():

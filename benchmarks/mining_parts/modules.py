@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -75,6 +76,13 @@ def _judge_fallen(item: Json, home: Bundle, cls: type[nn.Module], resolver: Reso
     tell({"passed": "built"})
 
 
+def seed_all() -> None:
+    """Seed all that a module may draw from: PyTorch, Python and NumPy."""
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+
+
 class Builder:
     """Builds one class from arguments as a registry writes them."""
 
@@ -83,7 +91,7 @@ class Builder:
 
     def build(self, args: Json) -> nn.Module:
         """Return the module in train mode, initialised from a fixed seed."""
-        torch.manual_seed(0)
+        seed_all()
         net = self.cls(**{k: self.resolver.decode(v, self.home) for k, v in args.items()})
         net.train()  # its own `train` may return nothing
         return net
@@ -107,7 +115,7 @@ def _at_probe(number: int, contract: Contract, builder: Builder, tell: Tell) -> 
 
 
 def _run(net: nn.Module, contract: Contract, shape: Shape, seed: int = 1) -> torch.Tensor:
-    torch.manual_seed(0)
+    seed_all()
     args, kwargs = contract.call.inputs(example(shape, contract.call.dtype, seed=seed), seed)
     with torch.no_grad():
         out: torch.Tensor = contract.call.pick(net(*args, **kwargs))
@@ -118,7 +126,7 @@ def _backward(net: nn.Module, contract: Contract) -> None:
     x = example(contract.in_shape, contract.call.dtype, seed=1)
     leaf = x.requires_grad_() if x.is_floating_point() else x
     args, kwargs = contract.call.inputs(leaf + 0 if leaf.requires_grad else leaf, 1)
-    torch.manual_seed(0)
+    seed_all()
     out = contract.call.pick(net(*args, **kwargs))
     (out * torch.randn(out.shape)).sum().backward()
     gradients = [t.grad for t in (leaf, *net.parameters()) if t.grad is not None]
