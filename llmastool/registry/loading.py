@@ -11,11 +11,14 @@ from __future__ import annotations
 import builtins
 import importlib
 import linecache
+import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from llmastool.canonical import digest
 from llmastool.mining.bundle import Bundle, SlicedFile
 
 PREFIX = "_mined_"
@@ -43,11 +46,43 @@ def load_package(bundle: Bundle) -> VirtualPackage:
     return found
 
 
+def load_beside(bundle: Bundle, home: Bundle) -> VirtualPackage:
+    """Return a bundle's package for use together with another bundle of its source, loaded once per process.
+
+    Classes and functions that both slices hold are those of `home`, so that its code knows them as its own: it may
+    ask whether an object is of such a class.
+    """
+    base = load_package(home)
+    if not any(_shared(f, base.files.get(f.name)) for f in bundle.files):
+        return load_package(bundle)
+    found = _BESIDE.get((bundle.id, home.id))
+    if found is None:
+        prefix = PREFIX + digest([bundle.id, home.id])[:12]
+        found = VirtualPackage(prefix, bundle.files, base)
+        found.execute(bundle.module)
+        _BESIDE[bundle.id, home.id] = found
+    return found
+
+
+def _shared(file: SlicedFile, other: SlicedFile | None) -> dict[tuple[int, str], str]:
+    """Return the definitions that two slices of a file have in common, each with the name that it defines."""
+    both = set(file.statements) & set(other.statements) if other is not None else set()
+    named = ((statement, _DEFINES.match(statement[1])) for statement in both)
+    return {statement: match.group(1) for statement, match in named if match is not None}
+
+
 class VirtualPackage:
     """The sliced files of one bundle as importable modules under a prefix."""
 
-    def __init__(self, prefix: str, files: Sequence[SlicedFile]) -> None:
-        self.prefix = prefix
+    def __init__(self, prefix: str, files: Sequence[SlicedFile], base: VirtualPackage | None = None) -> None:
+        """Make the package; nothing is executed.
+
+        Args:
+            prefix: start of the names of its modules.
+            files: the sliced files.
+            base: a package whose classes and functions are taken where it has the same.
+        """
+        self.prefix, self.base = prefix, base
         self.files = {f.name: f for f in files}
         self.tops = {name.split(".")[0] for name in self.files}
         self._known = {".".join(n.split(".")[:i]) for n in self.files for i in range(1, n.count(".") + 2)}
@@ -105,6 +140,11 @@ class VirtualPackage:
         if file is None:
             return
         assert module.__file__ is not None
+        if self.base is not None:
+            shared = _shared(file, self.base.files.get(name))
+            theirs = vars(self.base.execute(name)) if shared else {}
+            module.__dict__.update({defined: theirs[defined] for defined in shared.values() if defined in theirs})
+            file = replace(file, statements=tuple(s for s in file.statements if shared.get(s) not in theirs))
         lines = file.text.splitlines(keepends=True)
         linecache.cache[module.__file__] = (len(file.text), None, lines, module.__file__)
         exec(compile(file.text, module.__file__, "exec", dont_inherit=True), module.__dict__)
@@ -139,4 +179,8 @@ class VirtualPackage:
         return ".".join([*parts, name] if name else parts)
 
 
+_DEFINES = re.compile(r"(?:@[^\n]*\n)*(?:async def|def|class)\s+(\w+)")
+"""A definition, decorated or not, and its name."""
+
 _PACKAGES: dict[str, VirtualPackage] = {}
+_BESIDE: dict[tuple[str, str], VirtualPackage] = {}

@@ -20,7 +20,7 @@ from torch import nn
 from llmastool.canonical import Json
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
-from llmastool.registry.loading import PREFIX, load_bundle, load_package
+from llmastool.registry.loading import PREFIX, load_beside, load_bundle, load_package
 
 _OPEN_ROOTS = ("torch", "builtins", "types", "llmastool.blocks")
 """Where a reference may lead besides bundles."""
@@ -50,15 +50,26 @@ class Resolver:
             bundle = self.bundles[bundle_id]
             if inner:
                 return _lookup(bundle, inner)
-            return _twin(bundle, home) or load_bundle(bundle)
+            return self._load(bundle, home)
         if _is_open(ref):
             return _open_lookup(ref)
         if ref in self._by_plain_name:
             bundle = self.bundles[self._by_plain_name[ref]]
-            return _twin(bundle, home) or load_bundle(bundle)
+            return self._load(bundle, home)
         if home is not None and any(ref.startswith(f"{f.name}.") for f in home.files):
             return _lookup(home, ref)
         raise RegistryError(f"{ref}: expected a module of torch or of the registry, found none; mine its source again")
+
+    def _load(self, bundle: Bundle, home: Bundle | None) -> Any:
+        """Return the class of a bundle, sharing what it can with `home`, whose code may ask what an object is."""
+        if home is None or home.source != bundle.source or home.id == bundle.id:
+            return load_bundle(bundle)
+        twin = _twin(bundle, home)
+        if twin is not None:
+            return twin
+        package = load_beside(bundle, home)
+        self._by_prefix[package.prefix] = bundle.id
+        return package.lookup(bundle.module, bundle.qualname)
 
     def name(self, value: Any) -> str | None:
         """Return the reference of a class or function, or None when it has none."""
@@ -233,9 +244,9 @@ def _is_open(ref: str) -> bool:
     return any(ref == root or ref.startswith(f"{root}.") for root in _OPEN_ROOTS)
 
 
-def _twin(bundle: Bundle, home: Bundle | None) -> Any:
-    """Return the class of a bundle as `home` knows it, if it does: its code may ask whether an object is of it."""
-    if home is None or home.source != bundle.source or all(f.name != bundle.module for f in home.files):
+def _twin(bundle: Bundle, home: Bundle) -> Any:
+    """Return the class of a bundle as `home` knows it, None where it does not."""
+    if all(f.name != bundle.module for f in home.files):
         return None
     try:
         return load_package(home).lookup(bundle.module, bundle.qualname)
