@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -134,23 +133,16 @@ class Proposer:
         """Return arguments for modules, in order; None where none were proposed. No more than `max_calls` are asked."""
         missing = [m for m in modules if self._key(m) not in self._known][: self._config.max_calls]
         if missing:
-            run(lambda: self._ask_all(missing))
+            run(lambda: self._endpoint.each(missing, self._settle))
         return [self._known.get(self._key(m)) for m in modules]
 
     def _key(self, module: Unbuilt) -> str:
         return digest([self._config.model, asdict(module)])[:16]
 
-    async def _ask_all(self, modules: Sequence[Unbuilt]) -> None:
-        limit = asyncio.Semaphore(self._config.concurrency)
-
-        async def one(client: openai.AsyncOpenAI, module: Unbuilt) -> None:
-            async with limit:
-                asked = await self._endpoint.ask(client, ArgumentsPrompt(module))
-            if asked.reached:
-                args = dict(asked.answer.args) if asked.answer is not None else None
-                line = {"module": module.name, "args": args, "reason": asked.reason, **asked.usage.model_dump()}
-                append_line(self._memory, {"key": self._key(module), **line})
-                self._known[self._key(module)] = args
-
-        async with self._endpoint.client() as client:
-            await asyncio.gather(*(one(client, module) for module in modules))
+    async def _settle(self, client: openai.AsyncOpenAI, module: Unbuilt) -> None:
+        asked = await self._endpoint.ask(client, ArgumentsPrompt(module))
+        if asked.reached:
+            args = dict(asked.answer.args) if asked.answer is not None else None
+            line = {"module": module.name, "args": args, "reason": asked.reason, **asked.usage.model_dump()}
+            append_line(self._memory, {"key": self._key(module), **line})
+            self._known[self._key(module)] = args

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -44,6 +44,7 @@ class Answered(Protocol):
 
 
 A = TypeVar("A", bound=Answered)
+Item = TypeVar("Item")
 ReadA = TypeVar("ReadA", bound=Answered, covariant=True)
 
 
@@ -106,6 +107,17 @@ class Endpoint:
             max_retries=self._config.retries,
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_watch]}),
         )
+
+    async def each(self, items: Sequence[Item], one: Callable[[openai.AsyncOpenAI, Item], Awaitable[None]]) -> None:
+        """Do something with a client for each item, `concurrency` of them at the same time."""
+        limit = asyncio.Semaphore(self._config.concurrency)
+
+        async def bounded(client: openai.AsyncOpenAI, item: Item) -> None:
+            async with limit:
+                await one(client, item)
+
+        async with self.client() as client:
+            await asyncio.gather(*(bounded(client, item) for item in items))
 
     async def ask(self, client: openai.AsyncOpenAI, prompt: Prompted[A]) -> Asked[A]:
         """Ask, with retries, and return what came of it within the deadline."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,18 +51,8 @@ class OpenAIFiller:
         for question in missing[free:]:
             self._fall_back(question, f"the limit of {self._config.max_calls} calls is reached")
         if missing[:free]:
-            run(lambda: self._ask_all(missing[:free]))
+            run(lambda: self._endpoint.each(missing[:free], self._settle))
         return [self._ledger.answer(question) for question in questions]
-
-    async def _ask_all(self, questions: Sequence[Question]) -> None:
-        limit = asyncio.Semaphore(self._config.concurrency)
-
-        async def one(client: openai.AsyncOpenAI, question: Question) -> None:
-            async with limit:
-                await self._settle(client, question)
-
-        async with self._endpoint.client() as client:
-            await asyncio.gather(*(one(client, question) for question in questions))
 
     async def _settle(self, client: openai.AsyncOpenAI, question: Question) -> None:
         if self._failures >= BREAK_AFTER:

@@ -113,31 +113,44 @@ class _Walk:
 
     def _variable(self, name: str, file: str) -> str | None:
         """Return what a name of a file's scope stands for, None where it is of no file."""
+        found = self._followed(name, file)
+        if not isinstance(found, tuple):
+            return found
+        kind, *where = found
+        if kind == "top":
+            self._meet(*where)
+        return self._number(found)
+
+    def _place(self, name: str, file: str) -> tuple[str, int] | None:
+        """Return where a name is defined in the slice, None where it is not."""
+        found = self._followed(name, file)
+        if not isinstance(found, tuple) or found[0] != "top":
+            return None
+        places = self.scopes[found[1]][found[2]]
+        assert isinstance(places, list)
+        return found[1], places[0]
+
+    def _followed(self, name: str, file: str) -> Key | str | None:
+        """Follow a name from import to import.
+
+        Returns:
+            The key of a definition of the slice, or of a file of it; the dotted name of what is imported from
+            elsewhere; None where the name is of no file.
+        """
         for _ in range(_MOST_HOPS):
             found = self.scopes[file].get(name)
             if found is None:
                 return None
             if isinstance(found, list):
-                self._meet(file, name)
-                return self._number(("top", file, name))
+                return "top", file, name
             level, module, taken = found
             target = _absolute(file, level, module, file in self.packages)
             inner = f"{target}.{taken}" if taken else target
             if inner in self.files:
-                return self._number(("file", inner))
+                return "file", inner
             if target not in self.files:
                 return inner
             file, name = target, taken
-        return None
-
-    def _place(self, name: str, file: str) -> tuple[str, int] | None:
-        """Return where a name is defined in the slice, None where it is not."""
-        for _ in range(_MOST_HOPS):
-            found = self.scopes.get(file, {}).get(name)
-            if found is None or isinstance(found, list):
-                return (file, found[0]) if found else None
-            level, module, taken = found
-            file, name = _absolute(file, level, module, file in self.packages), taken
         return None
 
     def _meet(self, file: str, name: str) -> None:

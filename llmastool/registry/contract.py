@@ -143,6 +143,11 @@ def scaled(ratio: str, value: int) -> int | None:
     return int(result) if result.denominator == 1 and result >= 1 else None
 
 
+def enlarged(shape: Shape, layout: Layout) -> Shape:
+    """Return a shape with all sizes doubled, batch and channels left as they are."""
+    return tuple(2 * n if i in SIZE_AXES[layout] else n for i, n in enumerate(shape))
+
+
 def sized(value: Json, size: int) -> Json:
     """Return a size argument set to another size: a number, or a tuple of as many as it holds."""
     return {"$tuple": [size] * len(value["$tuple"])} if isinstance(value, Mapping) and "$tuple" in value else size

@@ -65,9 +65,9 @@ def _by_function(probes: Sequence[Probe]) -> Iterable[list[str]]:
     for alike in keyed.values():
         left = alike
         while left:
-            first = left[0]
-            yield [p.module for p in left if same(first.fingerprint, p.fingerprint)]
-            left = [p for p in left[1:] if not same(first.fingerprint, p.fingerprint)]
+            equal = [p for p in left if same(left[0].fingerprint, p.fingerprint)]
+            yield [p.module for p in equal]
+            left = [p for p in left if p not in equal]
 
 
 class _Groups:

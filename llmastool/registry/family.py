@@ -11,7 +11,7 @@ from torch import nn
 from llmastool.canonical import Json
 from llmastool.modes import evaluating
 from llmastool.registry.call import example
-from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract
+from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, enlarged
 from llmastool.registry.runner import forward
 from llmastool.registry.weights import set_weights
 from llmastool.trees.profile import Shape
@@ -174,9 +174,8 @@ class _Look:
         contract = self.contract
         if not contract.any_size or contract.size_args or not SIZE_AXES[contract.layout_in]:
             return 1.0
-        grown = tuple(2 * n if i in SIZE_AXES[contract.layout_in] else n for i, n in enumerate(contract.in_shape))
         try:
-            return _Look(self.net, contract, grown).spread()[1]
+            return _Look(self.net, contract, enlarged(contract.in_shape, contract.layout_in)).spread()[1]
         except Exception:  # noqa: BLE001 - foreign code may raise anything; then its reach stays as it was seen
             return 1.0
 

@@ -15,7 +15,7 @@ from llmastool.canonical import Json
 from llmastool.modes import evaluating
 from llmastool.registry.call import Call, example
 from llmastool.registry.claims import PARTS, Claim, at_probe, claims, complete
-from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, solve
+from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, enlarged, solve
 from llmastool.registry.runner import Runner, forward
 from llmastool.registry.sizes import STEPS, Sizes, groups, output_sizes
 from llmastool.registry.traits import traits
@@ -58,8 +58,7 @@ class Inference:
         """
         out = fast.observe(point.args, point.shape, point.call)
         assert out is not None
-        deep = sum(1 for _ in fast.build(point.args).modules()) > _DEEP
-        self.checks = _CHECKS_OF_DEEP if deep else _CHECKS
+        self.checks = _CHECKS_OF_DEEP if fast.size(point.args) > _DEEP else _CHECKS
         self.point, self.fast, self.real = point, fast, real
         self.args, self.in_shape, self.out_shape = dict(point.args), point.shape, out
         self.layout: Layout = point.layout
@@ -72,11 +71,9 @@ class Inference:
     def _layout_out(self) -> Layout:
         """Return the layout of the output: where larger inputs make its second axis larger, channels come last."""
         layout = layout_after(self.layout, self.in_shape, self.out_shape)
-        axes = SIZE_AXES[self.layout]
-        larger = tuple(2 * n if i in axes else n for i, n in enumerate(self.in_shape))
-        if not axes or layout not in _OTHER_WAY:
+        if not SIZE_AXES[self.layout] or layout not in _OTHER_WAY:
             return layout
-        out = self.fast.observe(self.point.args, larger, self.point.call)
+        out = self.fast.observe(self.point.args, enlarged(self.in_shape, self.layout), self.point.call)
         if out is None or len(out) != len(self.out_shape):
             return layout
         grown = [i for i, (a, b) in enumerate(zip(self.out_shape, out, strict=True)) if a != b]

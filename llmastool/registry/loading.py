@@ -37,13 +37,7 @@ def load_bundle(bundle: Bundle) -> Any:
 
 def load_package(bundle: Bundle) -> VirtualPackage:
     """Return the bundle's package, loaded once per process."""
-    prefix = PREFIX + bundle.id.rpartition("@")[2]
-    found = _PACKAGES.get(bundle.id)
-    if found is None:
-        found = VirtualPackage(prefix, bundle.files)
-        found.execute(bundle.module)
-        _PACKAGES[bundle.id] = found
-    return found
+    return _PACKAGES.get((bundle.id, "")) or _load(bundle, bundle.id.rpartition("@")[2])
 
 
 def load_beside(bundle: Bundle, home: Bundle) -> VirtualPackage:
@@ -52,16 +46,20 @@ def load_beside(bundle: Bundle, home: Bundle) -> VirtualPackage:
     Classes and functions that both slices hold are those of `home`, so that its code knows them as its own: it may
     ask whether an object is of such a class.
     """
-    base = load_package(home)
-    if not any(_shared(f, base.files.get(f.name)) for f in bundle.files):
+    found = _PACKAGES.get((bundle.id, home.id))
+    if found is not None:
+        return found
+    theirs = {f.name: f for f in home.files}
+    if not any(_shared(f, theirs.get(f.name)) for f in bundle.files):
         return load_package(bundle)
-    found = _BESIDE.get((bundle.id, home.id))
-    if found is None:
-        prefix = PREFIX + digest([bundle.id, home.id])[:12]
-        found = VirtualPackage(prefix, bundle.files, base)
-        found.execute(bundle.module)
-        _BESIDE[bundle.id, home.id] = found
-    return found
+    return _load(bundle, digest([bundle.id, home.id])[:12], home)
+
+
+def _load(bundle: Bundle, code: str, home: Bundle | None = None) -> VirtualPackage:
+    package = VirtualPackage(PREFIX + code, bundle.files, load_package(home) if home is not None else None)
+    package.execute(bundle.module)
+    _PACKAGES[bundle.id, home.id if home is not None else ""] = package
+    return package
 
 
 def _shared(file: SlicedFile, other: SlicedFile | None) -> dict[tuple[int, str], str]:
@@ -182,5 +180,5 @@ class VirtualPackage:
 _DEFINES = re.compile(r"(?:@[^\n]*\n)*(?:async def|def|class)\s+(\w+)")
 """A definition, decorated or not, and its name."""
 
-_PACKAGES: dict[str, VirtualPackage] = {}
-_BESIDE: dict[tuple[str, str], VirtualPackage] = {}
+_PACKAGES: dict[tuple[str, str], VirtualPackage] = {}
+"""Loaded packages, by the ids of the bundle and of the one beside which it was loaded, if any."""

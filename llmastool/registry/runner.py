@@ -63,20 +63,36 @@ class Runner:
 
     def observe(self, args: Mapping[str, Json], shape: Shape, call: Call = PLAIN) -> Shape | None:
         """Return the output's shape for an input's shape, or None where the module does not take it."""
-        named = repr(sorted(args.items(), key=str))
+        named = _named(args)
         key = f"{named} {shape} {call}"
         if key not in self._seen:
             self._seen[key] = self._observe(named, args, shape, call)
         return self._seen[key]
 
+    def size(self, args: Mapping[str, Json]) -> int:
+        """Return the number of modules within the module, itself included.
+
+        Raises:
+            Exception: what the constructor raises.
+        """
+        return sum(1 for _ in self._net(_named(args), args).modules())
+
+    def _net(self, named: str, args: Mapping[str, Json]) -> nn.Module:
+        """Return the module that was looked at last where it has these arguments, else a new one."""
+        if self._last is None or self._last[0] != named:
+            self._last = named, self.build(args)
+        return self._last[1]
+
     def _observe(self, named: str, args: Mapping[str, Json], shape: Shape, call: Call) -> Shape | None:
         try:
-            if self._last is None or self._last[0] != named:
-                self._last = named, self.build(args)
             with torch.no_grad():
-                return tuple(forward(self._last[1], example(shape, call.dtype, self.device), call).shape)
+                return tuple(forward(self._net(named, args), example(shape, call.dtype, self.device), call).shape)
         except Exception:  # noqa: BLE001 - foreign code may raise anything; "it does not take this" is the observation
             return None
+
+
+def _named(args: Mapping[str, Json]) -> str:
+    return repr(sorted(args.items(), key=str))
 
 
 def forward(net: nn.Module, x: torch.Tensor, call: Call = PLAIN, seed: int = SEED) -> torch.Tensor:
