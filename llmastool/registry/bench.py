@@ -25,8 +25,9 @@ from llmastool.registry.call import PLAIN, Call, example
 from llmastool.registry.infer import Point
 from llmastool.registry.inputs import Input, guesses, related, shapes, size_words
 from llmastool.registry.lighter import HEAVY_PARAMETERS, Cost, lighter, plain
+from llmastool.registry.patience import TookTooLong, patience
 from llmastool.registry.repair import lengths, repairs
-from llmastool.registry.runner import Runner, count_flops, find_output, forward, parameters
+from llmastool.registry.runner import PATIENCE, Runner, count_flops, find_output, forward, parameters
 from llmastool.registry.traits import keeps_samples_apart
 from llmastool.trees.profile import Layout, Shape
 
@@ -64,8 +65,8 @@ class Bench:
         """
         try:
             return self.fast.build(args)
-        except Exception:
-            if self.fast.device != "meta":
+        except Exception as error:
+            if self.fast.device != "meta" or isinstance(error, TookTooLong):
                 raise
         built = self.real.build(args)
         self.fast = Runner(self.real.cls, self.real.decode)
@@ -82,6 +83,8 @@ class Bench:
                 self.errors.append(error)
                 if not count:
                     self._failed.append((proposal, error, 0))
+                if self.late:
+                    break
                 continue
             if not count:
                 self._failed.clear()
@@ -181,7 +184,7 @@ class Bench:
         x = example(given.shape, given.call.dtype, self.fast.device)
         try:
             args, kwargs = given.call.inputs(x)
-            with torch.no_grad(), torch.device(x.device):
+            with torch.no_grad(), torch.device(x.device), patience(PATIENCE):
                 picks = find_output(net(*args, **kwargs), given.shape)
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next input is tried
             self.errors.append(error)
@@ -214,12 +217,12 @@ class Bench:
             if self.fast.observe(args, point.shape, point.call) is None:
                 continue
             if keeps_samples_apart(self.real.build(args), point.shape, point.call):
-                return replace(point, args=args)
+                return replace(point, args=args, per_sample=True)
         return point
 
     def lighter(self, point: Point) -> Point:
         """Return a point at which a heavy network costs less: smaller images, fewer and narrower layers."""
-        return lighter(point, self._cost, self._defaults(), self.end)
+        return lighter(point, self._cost, self._defaults())
 
     def _defaults(self) -> dict[str, Json]:
         return {p.name: plain(p.default) for p in self.real.signature.parameters.values()}
@@ -243,11 +246,11 @@ class Bench:
         """Return parameters, multiply-adds and numbers of the output at a point, None where it does not work."""
         try:
             net = self.build(point.args)
-            out = math.prod(self.fast.observe(point.args, point.shape, point.call) or ())
-            if self.fast.device != "meta" and parameters(net) < HEAVY_PARAMETERS:
-                return parameters(net), 0, out
             x = example(point.shape, point.call.dtype, self.fast.device)
-            return parameters(net), count_flops(net, x, point.call), out
+            if self.fast.device != "meta" and parameters(net) < HEAVY_PARAMETERS:
+                return parameters(net), 0, math.prod(self.fast.observe(point.args, point.shape, point.call) or ())
+            flops, out = count_flops(net, x, point.call)
+            return parameters(net), flops, out.numel()
         except Exception:  # noqa: BLE001 - foreign code may raise anything; then this is no point
             return None
 

@@ -28,10 +28,10 @@ _OTHER_WAY: Mapping[Layout, Layout] = {"NCHW": "NHWC", "NHWC": "NCHW", "BNC": "N
 """Layouts with the same number of axes, channels on the other side."""
 
 _CHECKS, _CHECKS_OF_DEEP = 6, 3
-"""Number of claims on which a contract is tested, and that of a deep network, which takes long to look at."""
+"""Number of claims on which a contract is tested, and that of a deep network."""
 
 _DEEP = 150
-"""Modules within one from which on a network is deep."""
+"""Modules within one from which on a network is deep: it takes long to look at."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Point:
     layout: Layout
     shape: Shape
     call: Call
+    per_sample: bool = False
+    """Whether samples were seen not to mix there, in eval mode."""
 
 
 class Inference:
@@ -58,7 +60,8 @@ class Inference:
         """
         out = fast.observe(point.args, point.shape, point.call)
         assert out is not None
-        self.checks = _CHECKS_OF_DEEP if fast.size(point.args) > _DEEP else _CHECKS
+        self.deep = fast.size(point.args) > _DEEP
+        self.checks = _CHECKS_OF_DEEP if self.deep else _CHECKS
         self.point, self.fast, self.real = point, fast, real
         self.args, self.in_shape, self.out_shape = dict(point.args), point.shape, out
         self.layout: Layout = point.layout
@@ -130,6 +133,7 @@ class Inference:
             stride_arg=stride,
             max_stride=max_stride,
             any_batch=self._any_batch(),
+            per_sample=self.point.per_sample,
             **sizes,
             **traits(self.real, self.fast, self.args, self.in_shape, self.out_shape, self.point.call),
         )
@@ -262,8 +266,8 @@ class Inference:
 
     def _free(self, taken: set[str]) -> dict[str, tuple[Json, ...]]:
         found: dict[str, tuple[Json, ...]] = {}
-        if not self.point.call.args or self.real.build_seconds > 0.5:
-            return found
+        if not self.point.call.args or self.deep:
+            return found  # every value of every argument is a network to be built anew, twice
         for name, value in self.values.items():
             if name not in taken and not self.late:
                 works = [

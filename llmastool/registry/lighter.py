@@ -18,24 +18,23 @@ _HEAVY_OUTPUT = 4_000_000
 """From where on a network is made smaller before it is really run: parameters, multiply-adds of one input, numbers
 that come out."""
 
-_LIGHTEN_SECONDS = 1.0
-"""CPU time that is spent at least on making a heavy network lighter: it is saved many times over."""
+_LIGHTEN_SECONDS = 2.0
+"""CPU time that is spent at most on making a heavy network lighter: where it helps, it is saved many times over."""
 
 Cost = tuple[int, int, int]
 """Parameters, multiply-adds of one input, numbers that come out."""
 
 
-def lighter(point: Point, cost_of: Callable[[Point], Cost | None], defaults: Mapping[str, Json], end: float) -> Point:
+def lighter(point: Point, cost_of: Callable[[Point], Cost | None], defaults: Mapping[str, Json]) -> Point:
     """Return a point that costs less, the same where it is not heavy or nothing helps.
 
     Args:
         point: where the module works.
         cost_of: gives the cost at a point, None where the module does not work there.
         defaults: the constructor's defaults, as far as they are numbers or sequences of numbers.
-        end: CPU time of this process at which to stop, though not before some was spent.
     """
+    end = time.process_time() + _LIGHTEN_SECONDS
     cost = cost_of(point)
-    end = max(end, time.process_time() + _LIGHTEN_SECONDS)
     for change in (*_smaller_images(), *_fewer_layers(defaults)):
         if cost is None or not _heavy(cost) or time.process_time() > end:
             break

@@ -15,9 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from llmastool.canonical import Json
 from llmastool.modes import training
 from llmastool.registry.call import PLAIN, Call, example
+from llmastool.registry.patience import patience
 from llmastool.trees.profile import Shape
 
 SEED = 0
+
+PATIENCE = 4.0
+"""CPU seconds of one constructor or forward after which it is given up."""
 
 
 class NotATensor(ValueError):  # noqa: N818 - an observation about a module
@@ -54,7 +58,7 @@ class Runner:
         """
         started = time.process_time()
         torch.default_generator.manual_seed(SEED)  # of the CPU alone: seeding all devices takes milliseconds
-        with torch.device(device or self.device):
+        with torch.device(device or self.device), patience(PATIENCE):
             built = self.cls(**{k: self.decode(v) for k, v in args.items()})
         if not isinstance(built, nn.Module):
             raise TypeError(f"the constructor returned {type(built).__name__}, expected a torch.nn.Module")
@@ -103,7 +107,7 @@ def forward(net: nn.Module, x: torch.Tensor, call: Call = PLAIN, seed: int = SEE
     """
     args, kwargs = call.inputs(x)
     torch.default_generator.manual_seed(seed)
-    with torch.device(x.device):
+    with torch.device(x.device), patience(PATIENCE):
         out = net(*args, **kwargs)
     picked = call.pick(out)
     if not isinstance(picked, torch.Tensor) or not picked.is_floating_point():
@@ -181,8 +185,10 @@ def backward(net: nn.Module, x: torch.Tensor, call: Call = PLAIN) -> torch.Tenso
     return out.detach()
 
 
-def count_flops(net: nn.Module, x: torch.Tensor, call: Call = PLAIN) -> int:
-    """Return multiply-adds of one forward pass for one input, as PyTorch's counter sees them; 0 where it cannot count.
+def count_flops(net: nn.Module, x: torch.Tensor, call: Call = PLAIN) -> tuple[int, torch.Tensor]:
+    """Return multiply-adds of one forward pass for one input, as PyTorch's counter sees them, and its output.
+
+    Where the counter cannot count, they are 0.
 
     Raises:
         Exception: whatever the module raises.
@@ -190,12 +196,11 @@ def count_flops(net: nn.Module, x: torch.Tensor, call: Call = PLAIN) -> int:
     net.requires_grad_(requires_grad=False)  # the counter's hooks fail on parameters that are passed as they are
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            forward(net, x, call)
+            out = forward(net, x, call)
     except (AssertionError, TypeError, NotImplementedError):
         with torch.no_grad():
-            forward(net, x, call)  # what fails without the counter too is the module's own error
-        return 0
-    return int(counter.get_total_flops()) // (2 * max(1, x.shape[0]))
+            return 0, forward(net, x, call)  # what fails without the counter too is the module's own error
+    return int(counter.get_total_flops()) // (2 * max(1, x.shape[0])), out
 
 
 def parameters(net: nn.Module) -> int:
