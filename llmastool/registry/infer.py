@@ -27,7 +27,7 @@ _MAX_ARGS = 14
 _OTHER_WAY: Mapping[Layout, Layout] = {"NCHW": "NHWC", "NHWC": "NCHW", "BNC": "NCL", "NCL": "BNC"}
 """Layouts with the same number of axes, channels on the other side."""
 
-_CHECKS, _CHECKS_OF_DEEP = 6, 3
+_CHECKS, _CHECKS_OF_DEEP = 6, 2
 """Number of claims on which a contract is tested, and that of a deep network."""
 
 _DEEP = 150

@@ -18,7 +18,7 @@ _HEAVY_OUTPUT = 4_000_000
 """From where on a network is made smaller before it is really run: parameters, multiply-adds of one input, numbers
 that come out."""
 
-_LIGHTEN_SECONDS = 2.0
+_LIGHTEN_SECONDS = 1.2
 """CPU time that is spent at most on making a heavy network lighter: where it helps, it is saved many times over."""
 
 Cost = tuple[int, int, int]

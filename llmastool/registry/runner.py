@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import time
@@ -16,6 +17,7 @@ from llmastool.canonical import Json
 from llmastool.modes import training
 from llmastool.registry.call import PLAIN, Call, example
 from llmastool.registry.patience import patience
+from llmastool.registry.unset import unset_weights
 from llmastool.trees.profile import Shape
 
 SEED = 0
@@ -58,7 +60,9 @@ class Runner:
         """
         started = time.process_time()
         torch.default_generator.manual_seed(SEED)  # of the CPU alone: seeding all devices takes milliseconds
-        with torch.device(device or self.device), patience(PATIENCE):
+        device = device or self.device
+        drawing = unset_weights() if device == "meta" else contextlib.nullcontext()
+        with torch.device(device), patience(PATIENCE), drawing:
             built = self.cls(**{k: self.decode(v) for k, v in args.items()})
         if not isinstance(built, nn.Module):
             raise TypeError(f"the constructor returned {type(built).__name__}, expected a torch.nn.Module")
