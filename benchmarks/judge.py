@@ -1,33 +1,33 @@
 """Judge from outside: each module in its own process, in the sandbox, with the package that it came from blocked.
 
-    python -m benchmarks.judge registry|fidelity|plain|blocks|alone     reads a request, writes a line for each item
+    python -m benchmarks.judge KIND     reads a request, writes a line for each item
 
-It is started by `benchmarks.mining_parts.judging` and imports nothing of what probes modules: the files of a registry,
-the loader of bundles, and `solve` are all that it shares with the code that it judges.
+It is started by `benchmarks.mining_parts.judging`. Where modules are judged, it imports nothing of what probes
+them: the files of a registry, the loader of bundles, and `solve` are all that it shares with the code that it judges.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmarks.mining_parts import alone, blocks, fidelity, modules, plain
-from benchmarks.mining_parts.forked import Work, run_forked
-from llmastool.canonical import Json
+from benchmarks.mining_parts.forked import run_forked
 
-KINDS: dict[str, Callable[[Json], tuple[Sequence[Json], Work]]] = {
-    "registry": modules.prepare,
-    "fidelity": fidelity.prepare,
-    "plain": plain.prepare,
-    "blocks": blocks.prepare,
-    "alone": alone.prepare,
+KINDS = {
+    "registry": "benchmarks.mining_parts.modules",
+    "fidelity": "benchmarks.mining_parts.fidelity",
+    "plain": "benchmarks.mining_parts.plain",
+    "blocks": "benchmarks.mining_parts.blocks",
+    "alone": "benchmarks.mining_parts.alone",
+    "read_in": "benchmarks.tree_parts.read_in",
 }
+"""The module of each kind, which has a function `prepare`: from a request to its items, and what is done with one."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
     torch.nn.Linear(2, 2)(torch.randn(2, 2)).sum().backward()  # what torch starts at first use is there in every child
-    items, work = KINDS[sys.argv[1]](request)
+    items, work = importlib.import_module(KINDS[sys.argv[1]]).prepare(request)
     for done in run_forked(items, work, seconds=request["seconds"], workers=request["workers"]):
         json.dump({"item": done.item, "said": done.said, "ending": done.ending}, out)
         out.write("\n")

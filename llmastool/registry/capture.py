@@ -20,6 +20,8 @@ class Construction:
     """Arguments by parameter name; those of `**kwargs` under their own names."""
     complete: bool
     """Whether the call can be written with keywords alone (no `*args`)."""
+    positional: tuple[Any, ...] = ()
+    """All positional arguments, where it cannot: those in `args` come behind them, by keyword."""
 
 
 Captured = dict[nn.Module, Construction]
@@ -45,7 +47,7 @@ def capture() -> Iterator[Captured]:
         super(nn.Module, cls).__init_subclass__(**options)
         watch(cls)
 
-    for cls in _subclasses(nn.Module):
+    for cls in (nn.Module, *_subclasses(nn.Module)):
         watch(cls)
     nn.Module.__init_subclass__ = classmethod(defined)  # type: ignore[assignment]
     try:
@@ -83,17 +85,17 @@ def _construction(
 ) -> Construction:
     signature = inspect.signature(original)
     try:
-        bound = signature.bind(self, *args, **kwargs).arguments
+        bound = signature.bind(self, *args, **kwargs)
     except TypeError:
         return Construction({}, complete=False)  # the constructor is about to refuse
-    given = dict(list(bound.items())[1:])
-    complete = True
+    given = dict(list(bound.arguments.items())[1:])
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             given.update(given.pop(name, {}))
-        elif parameter.kind is parameter.VAR_POSITIONAL:
-            complete = complete and not given.pop(name, ())
-    return Construction({k: _copied(v) for k, v in given.items()}, complete)
+        elif parameter.kind is parameter.VAR_POSITIONAL and given.pop(name, ()):
+            by_name = {k: _copied(v) for k, v in bound.kwargs.items()}
+            return Construction(by_name, complete=False, positional=tuple(map(_copied, bound.args[1:])))
+    return Construction({k: _copied(v) for k, v in given.items()}, complete=True)
 
 
 def _copied(value: Any) -> Any:

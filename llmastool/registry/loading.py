@@ -69,6 +69,11 @@ def _shared(file: SlicedFile, other: SlicedFile | None) -> dict[tuple[int, str],
     return {statement: match.group(1) for statement, match in named if match is not None}
 
 
+def definitions(file: SlicedFile) -> list[str]:
+    """Return the names of the functions and classes that a sliced file defines."""
+    return [match.group(1) for _, text in file.statements if (match := _DEFINES.match(text)) is not None]
+
+
 class VirtualPackage:
     """The sliced files of one bundle as importable modules under a prefix."""
 

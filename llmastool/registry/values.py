@@ -6,6 +6,7 @@ See `llmastool.trees.tree` for the encoding. A reference is a dotted name of tor
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import functools
@@ -20,10 +21,13 @@ from torch import nn
 from llmastool.canonical import Json
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
-from llmastool.registry.loading import PREFIX, load_beside, load_bundle, load_package
+from llmastool.registry.loading import PREFIX, definitions, load_beside, load_bundle, load_package
 
-_OPEN_ROOTS = ("torch", "builtins", "types", "llmastool.blocks")
+_OPEN_ROOTS = ("torch", "builtins", "types", "collections.OrderedDict", "llmastool.blocks")
 """Where a reference may lead besides bundles."""
+
+_SMALL = 4096
+"""Most numbers of a tensor that is written as an argument."""
 
 
 class Resolver:
@@ -71,14 +75,39 @@ class Resolver:
         self._by_prefix[package.prefix] = bundle.id
         return package.lookup(bundle.module, bundle.qualname)
 
-    def name(self, value: Any) -> str | None:
-        """Return the reference of a class or function, or None when it has none."""
+    def name(self, value: Any, home: Bundle | None = None) -> str | None:
+        """Return the reference of a class or function, or None when it has none.
+
+        What was imported from a package whose source was mined has the reference of what was mined of it.
+
+        Args:
+            value: the class or function.
+            home: the bundle in whose arguments it stands.
+        """
         module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
         if not isinstance(module, str) or "<" in qualname or not qualname:
             return None
         if module.startswith(PREFIX):
             return self._mined_name(module, qualname)
-        return _open_name(value, module, qualname)
+        return _open_name(value, module, qualname) or self._original_name(module, qualname, home)
+
+    def _original_name(self, module: str, qualname: str, home: Bundle | None) -> str | None:
+        full = f"{module}.{qualname}"
+        if full in self._by_plain_name:
+            return self._by_plain_name[full]
+        holders = self._holders.get((module, qualname.split(".")[0]), ())
+        holder = home.id if home is not None and home.id in holders else next(iter(holders), None)
+        return f"{holder}:{full}" if holder is not None else None
+
+    @functools.cached_property
+    def _holders(self) -> Mapping[tuple[str, str], Mapping[str, None]]:
+        """The bundles whose slices hold a function or class, by its module and name."""
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        for bundle in self.bundles.values():
+            for file in bundle.files:
+                for defined in definitions(file):
+                    found.setdefault((file.name, defined), {})[bundle.id] = None
+        return found
 
     def _mined_name(self, module: str, qualname: str) -> str | None:
         prefix, _, original = module.partition(".")
@@ -107,6 +136,9 @@ class Resolver:
             part = value["$call"]
             func, args = self.decode(part["func"], home, build), self.decode(part["args"], home, build)
             return func(*args, **self.decode(part["kwargs"], home, build))
+        if "$object" in value:
+            part = value["$object"]
+            return _revived(self.find(part["class"], home), self.decode(part["state"], home, build))
         if "$tree" in value:
             return build(value["$tree"]) if build is not None else self.build(value["$tree"], home)
         return {k: self.decode(v, home, build) for k, v in value.items()}
@@ -124,13 +156,18 @@ class Resolver:
         built: nn.Module = self.find(tree["module"], home)(**args)
         return built
 
-    def encode(self, value: Any, read: Callable[[nn.Module], Json] | None = None) -> Json:
+    def encode(self, value: Any, read: Callable[[nn.Module], Json] | None = None, home: Bundle | None = None) -> Json:
         """Return the JSON form of a Python value; `read` writes modules down as trees.
+
+        Args:
+            value: an argument.
+            read: from a module to its tree.
+            home: the bundle in whose arguments it stands.
 
         Raises:
             TypeError: the value has no such form.
         """
-        return encode(value, self.name, read)
+        return encode(value, functools.partial(self.name, home=home), read)
 
     def canonical(self, value: Json, home: Bundle | None) -> Json:
         """Return an encoded argument with every plain dotted name replaced by the id that is meant.
@@ -194,16 +231,45 @@ def _encode_parts(value: Any, inner: Callable[[Any], Json], name: Callable[[Any]
     if fields is not None:
         kwargs = {key: inner(part) for key, part in fields.items()}
         return {"$call": {"func": _reference(type(value), name), "args": [], "kwargs": kwargs}}
+    if isinstance(value, torch.Tensor):
+        return _encode_tensor(value)
     if isinstance(value, tuple):
         return {"$tuple": [inner(v) for v in value]}
     if type(value) is list:
         return [inner(v) for v in value]
-    if isinstance(value, dict) and all(isinstance(k, str) and not k.startswith("$") for k in value):
+    if type(value) is dict and all(isinstance(k, str) and not k.startswith("$") for k in value):
         return {k: inner(v) for k, v in value.items()}
     if type(value) is functools.partial:
         parts = {"func": value.func, "args": list(value.args), "kwargs": dict(value.keywords)}
         return {"$partial": {k: inner(v) for k, v in parts.items()}}
+    if isinstance(value, dict) and type(value) in (dict, collections.OrderedDict):
+        pairs = [{"$tuple": [inner(k), inner(v)]} for k, v in value.items()]
+        return {"$call": {"func": _reference(type(value), name), "args": [pairs], "kwargs": {}}}
+    if _is_plain_object(value):
+        state = {key: inner(part) for key, part in vars(value).items()}
+        return {"$object": {"class": _reference(type(value), name)["$ref"], "state": state}}
     raise TypeError(f"{type(value).__name__} cannot be written as an argument")
+
+
+def _encode_tensor(value: torch.Tensor) -> Json:
+    if value.numel() > _SMALL or value.is_meta or value.requires_grad:
+        raise TypeError(f"a tensor of {value.numel()} numbers cannot be written as an argument")
+    kwargs = {"dtype": {"$ref": str(value.dtype)}}
+    return {"$call": {"func": {"$ref": "torch.tensor"}, "args": [value.tolist()], "kwargs": kwargs}}
+
+
+def _is_plain_object(value: Any) -> bool:
+    """Return whether an object is no more than a class and its attributes."""
+    cls = type(value)
+    plain = cls.__new__ is object.__new__ and cls.__reduce__ is object.__reduce__ and hasattr(value, "__dict__")
+    return plain and not isinstance(value, nn.Module | types.ModuleType) and not callable(value)
+
+
+def _revived(cls: type, state: Mapping[str, Any]) -> Any:
+    """Return an object with the attributes that it was seen with."""
+    made: Any = object.__new__(cls)
+    vars(made).update(state)
+    return made
 
 
 def _fields(value: Any) -> dict[str, Any] | None:

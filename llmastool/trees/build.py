@@ -1,6 +1,7 @@
 """Build a tree: every node's own constructor first, then its stored children, in order, depth first.
 
 Parameters are initialised in that order, so that one seed gives one set of weights, here and in the exported file.
+Modules that stand at several paths are put there at the end.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from torch import nn
 from llmastool.canonical import Json
 from llmastool.errors import TreeError
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.tree import Tree, from_body
+from llmastool.trees.tree import POSITIONAL, SAME, Tree, from_body
 
 
 def build(tree: Tree, catalog: Catalog) -> nn.Module:
@@ -20,14 +21,30 @@ def build(tree: Tree, catalog: Catalog) -> nn.Module:
         TreeError: a constructor refuses its arguments, or a slot does not exist; the message starts with the path.
         RegistryError: the catalog lacks a module.
     """
-    return _build(tree, catalog, "")
+    return _whole(tree, catalog, "")
+
+
+def _whole(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
+    """Build a tree with all that it shares within; `path` is for messages."""
+    net = _build(tree, catalog, path)
+    for slot, target in tree.shared():
+        try:
+            found = net.get_submodule(target)
+        except AttributeError:
+            where = _join(path, slot)
+            raise TreeError(f"{where}: expected the module at {target!r}, but nothing stands there") from None
+        if slot == target or slot.startswith(f"{target}."):
+            raise TreeError(f"{_join(path, slot)}: a module cannot stand within itself, at {target!r}")
+        net.set_submodule(slot, found)
+    return net
 
 
 def _build(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
     net = _construct(tree, catalog, path)
     for slot, child in tree.children:
-        below = f"{path}.{slot}" if path else slot
-        built = _build(child, catalog, below)
+        below = _join(path, slot)
+        # What is shared is put in at the end; until then, something has to stand there.
+        built = nn.Identity() if child.module == SAME else _build(child, catalog, below)
         if tree.is_container:
             net.add_module(slot, built)
         else:
@@ -36,13 +53,16 @@ def _build(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
 
 
 def _construct(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
+    if tree.module == SAME:
+        raise TreeError(f"{path or '<root>'}: a shared module needs a network around it")
     cls = catalog.find(tree.module)
 
     def nested(body: Json) -> nn.Module:
-        return _build(from_body(body, path), catalog, path)
+        return _whole(from_body(body, path), catalog, path)
 
     try:
-        return cls(**{name: catalog.decode(value, tree.module, nested) for name, value in tree.args.items()})
+        args = {name: catalog.decode(value, tree.module, nested) for name, value in tree.args.items()}
+        return cls(*args.pop(POSITIONAL, ()), **args)
     except Exception as error:
         raise TreeError(
             f"{path or '<root>'}: {tree.module} cannot be built: {type(error).__name__}: {error}"
@@ -55,3 +75,7 @@ def _put(net: nn.Module, slot: str, built: nn.Module, path: str) -> None:
     except AttributeError:
         raise TreeError(f"{path}: expected a slot of {type(net).__name__}, found none of that name") from None
     net.set_submodule(slot, built)
+
+
+def _join(path: str, slot: str) -> str:
+    return f"{path}.{slot}" if path else slot

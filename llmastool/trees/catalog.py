@@ -79,10 +79,10 @@ class Catalog:
         """Return the Python value of an argument of `module`; `build` makes the modules among arguments."""
         return self._resolver.decode(value, self.bundles.get(module.partition(":")[0]), build)
 
-    def encode(self, value: Any, read: Callable[[nn.Module], Json]) -> Json:
-        """Return the JSON form of an argument; `read` writes modules down.
+    def encode(self, value: Any, module: str, read: Callable[[nn.Module], Json]) -> Json:
+        """Return the JSON form of an argument of `module`; `read` writes modules down.
 
         Raises:
             TypeError: it has none.
         """
-        return self._resolver.encode(value, read)
+        return self._resolver.encode(value, read, self.bundles.get(module.partition(":")[0]))

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from llmastool.canonical import Json
 from llmastool.trees.layout import Doc, Group, render
-from llmastool.trees.tree import Tree, from_body
+from llmastool.trees.tree import POSITIONAL, SAME, Tree, from_body
 
 INDENT = 4
+
+REVIVE = "_revive"
+"""Helper of an exported file that makes an object of its class and attributes; asked for by this reference."""
 
 
 class Construction:
@@ -28,12 +31,19 @@ class Construction:
     def write(self, tree: Tree) -> str:
         """Return the statements, the last of which returns the network."""
         net = self._variable("net")
-        self._node(tree, net)
+        self._whole(tree, net)
         return "\n".join([*self._lines, f"{' ' * INDENT}return {net}"])
 
     def _say(self, before: str, doc: Doc, after: str = "") -> None:
         pad = " " * INDENT
         self._lines.append(f"{pad}{before}{render(doc, INDENT, len(before) + len(after))}{after}")
+
+    def _whole(self, tree: Tree, variable: str) -> None:
+        """Build a tree in a variable; modules that stand at several paths are put there at the end."""
+        self._node(tree, variable)
+        for path, target in tree.shared():
+            found = Group(f"{variable}.get_submodule(", (("", _quoted(target)),), ")")
+            self._say("", Group(f"{variable}.set_submodule(", (("", _quoted(path)), ("", found)), ")"))
 
     def _node(self, tree: Tree, variable: str) -> None:
         """Build a node in a variable: its own constructor first, then its children, in order."""
@@ -74,11 +84,13 @@ class Construction:
 
     def _call(self, tree: Tree) -> Group:
         """Return the constructor's call; modules among its arguments are built before it, in order."""
+        if tree.module == SAME:  # until the end, something has to stand there
+            return Group(f"{self._name('torch.nn.Identity', '')}(", (), ")")
         apart = not all(_is_simple(inner) for inner in _inner_trees(tree.args))
-        items = [
-            _keyword(key, self._value(value, tree.module.partition(":")[0], apart)) for key, value in tree.args.items()
-        ]
-        return Group(f"{self._name(tree.module, '')}(", tuple(items), ")")
+        home = tree.module.partition(":")[0]
+        first = self._values(tree.args.get(POSITIONAL, ()), home, apart)
+        named = [_keyword(k, self._value(v, home, apart)) for k, v in tree.args.items() if k != POSITIONAL]
+        return Group(f"{self._name(tree.module, '')}(", (*first, *named), ")")
 
     def _value(self, value: Json, home: str, apart: bool) -> Doc:
         if isinstance(value, list):
@@ -104,8 +116,12 @@ class Construction:
             if not apart:
                 return self._simple(inner)
             variable = self._variable(inner.module.partition("@")[0].rpartition(".")[2].lower())
-            self._node(inner, variable)
+            self._whole(inner, variable)
             return variable
+        if "$object" in value:
+            part = value["$object"]
+            named = tuple(_keyword(k, self._value(v, home, apart)) for k, v in part["state"].items())
+            return Group(f"{self._name(REVIVE, '')}(", (("", self._name(part["class"], home)), *named), ")")
         return Group("{", tuple((f"{_quoted(k)}: ", self._value(v, home, apart)) for k, v in value.items()), "}")
 
     def _values(self, values: Iterable[Json], home: str, apart: bool) -> tuple[tuple[str, Doc], ...]:
@@ -115,7 +131,11 @@ class Construction:
 def _is_simple(tree: Tree) -> bool:
     """Return whether a node can be written as one expression that builds in the right order."""
     own = not tree.children or (tree.is_container and not tree.args)
-    return own and all(_is_simple(t) for t in (*_inner_trees(tree.args), *(child for _, child in tree.children)))
+    return (
+        own
+        and not any(tree.shared())
+        and all(_is_simple(t) for t in (*_inner_trees(tree.args), *(child for _, child in tree.children)))
+    )
 
 
 def _inner_trees(value: Json) -> Iterator[Tree]:

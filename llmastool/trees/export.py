@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from llmastool.canonical import Json
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
-from llmastool.trees.construction import Construction
+from llmastool.trees.construction import REVIVE, Construction
 from llmastool.trees.flatten import flatten, import_line
 from llmastool.trees.helpers import HELPER_SOURCES
 from llmastool.trees.layout import WIDTH, Group, render
 from llmastool.trees.naming import Outside, Own, Symbol
 from llmastool.trees.provenance import BLOCKS, blocks_bundle, header
-from llmastool.trees.tree import Tree, from_body
+from llmastool.trees.tree import SAME, Tree, from_body
 from llmastool.trees.units import Unit, merge
 
 _TORCH, _NN = Outside("torch", "", "torch"), Outside("torch.nn", "", "nn")
@@ -72,6 +72,7 @@ class _Export:
         self.flat = flatten(list(self.sources.values()), roots, [_TORCH, _NN, *owned])
         self.imports = {_TORCH, _NN, *self.flat.imports}
         self.plain = set(self.flat.plain_imports)
+        self.helpers = set(self.flat.helpers)
 
     def write(self, in_shape: tuple[int, ...], title: str, notes: Sequence[str]) -> str:
         """Return the file."""
@@ -81,7 +82,7 @@ class _Export:
         future = "from __future__ import annotations\n" if self.flat.future else ""
         parts = [
             "\n".join(filter(None, (described, future, self._import_block()))),
-            *(HELPER_SOURCES[name] for name in sorted(self.flat.helpers)),
+            *(HELPER_SOURCES[name] for name in sorted(self.helpers)),
             self.flat.views + "\n" if self.flat.views else "",
             self.flat.body.strip("\n") + "\n" if self.flat.body else "",
             f'def build_model() -> {nn}.Module:\n    """Return the network with fresh weights."""\n{build}\n',
@@ -94,7 +95,7 @@ class _Export:
         bundle_id = reference.partition(":")[0]
         if bundle_id in self.bundles:
             return self.bundles[bundle_id]
-        if reference.startswith(("torch.", "builtins.", "types.", f"{BLOCKS}.")):
+        if reference.startswith(("torch.", "builtins.", "types.", "collections.", f"{BLOCKS}.")):
             return None
         own = self.bundles.get(home)
         if own is not None and any(reference.startswith(f"{f.name}.") for f in own.files):
@@ -121,6 +122,9 @@ class _Export:
 
     def _expression(self, reference: str, home: str) -> str:
         """Return how the file writes what a reference of the tree names, and see to its import."""
+        if reference == REVIVE:
+            self.helpers.add(REVIVE)
+            return REVIVE
         if reference in ("functools.partial", "collections.OrderedDict", "types.SimpleNamespace"):
             module, _, name = reference.partition(".")
             self.imports.add(Outside(module, name, name))
@@ -178,8 +182,9 @@ class _Export:
 def _references(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield whatever a tree names, modules and references, each with the id of the bundle whose names it may use."""
     for _, node in tree.walk():
-        yield node.module, ""
-        yield from _argument_references(node.args, node.module.partition(":")[0])
+        if node.module != SAME:
+            yield node.module, ""
+            yield from _argument_references(node.args, node.module.partition(":")[0])
 
 
 def _argument_references(value: Json, home: str) -> Iterator[tuple[str, str]]:
@@ -189,6 +194,9 @@ def _argument_references(value: Json, home: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping):
         if "$ref" in value:
             yield value["$ref"], home
+        elif "$object" in value:
+            yield value["$object"]["class"], home
+            yield from _argument_references(value["$object"]["state"], home)
         elif "$tree" in value:
             yield from _references(from_body(value["$tree"]))
         else:

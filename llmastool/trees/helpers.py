@@ -18,6 +18,12 @@ HELPER_SOURCES = {
     def __setattr__(self, name, value):
         globals()[self._names.setdefault(name, f"{id(self)}.{name}")] = value
 ''',
+    "_revive": '''def _revive(cls, /, **attributes):
+    """Return an object of a class with these attributes, its constructor left out."""
+    made = object.__new__(cls)
+    vars(made).update(attributes)
+    return made
+''',
     "_imported": '''def _imported(name):
     """Stand in for an import between the original files: return a thing of this file, or fail as the import would."""
     first, *rest = name.split(".")

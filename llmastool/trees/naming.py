@@ -13,7 +13,7 @@ from functools import cached_property
 from llmastool.trees.scopes import bound_name
 from llmastool.trees.units import Chunk, ImportNode, Item, Source, Unit
 
-HELPERS = ("_Module", "_imported", "_run_module")
+HELPERS = ("_Module", "_imported", "_revive", "_run_module")
 """Names of the helpers that an exported file may hold."""
 
 _TAKEN = frozenset({*dir(builtins), *keyword.kwlist, *keyword.softkwlist, *HELPERS, "build_model"})

@@ -1,18 +1,26 @@
-"""Read a network into a tree. Constructor arguments are captured while the network is built, not guessed afterwards."""
+"""Read a network into a tree. Constructor arguments are captured while the network is built, not guessed afterwards.
+
+The network may be of mined classes, or of the very packages that were mined: a class that was imported from its package
+is read as the mined class of that name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from llmastool.canonical import Json
 from llmastool.errors import TreeError
-from llmastool.registry.capture import Captured, Construction, capture
+from llmastool.registry.capture import Captured, capture
+from llmastool.registry.loading import PREFIX
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.tree import CONTAINERS, Tree
+from llmastool.trees.tree import CONTAINERS, POSITIONAL, SAME, Tree
 
 
 def build_captured(tree: Tree, catalog: Catalog) -> tuple[nn.Module, Captured]:
@@ -24,6 +32,17 @@ def build_captured(tree: Tree, catalog: Catalog) -> tuple[nn.Module, Captured]:
     return net, captured
 
 
+def read_from(factory: Callable[[], nn.Module], catalog: Catalog) -> tuple[nn.Module, Tree]:
+    """Return the network that a function makes, and its tree.
+
+    Raises:
+        TreeError: as `read` does.
+    """
+    with capture() as captured:
+        net = factory()
+    return net, read(net, captured, catalog)
+
+
 def read(net: nn.Module, captured: Captured, catalog: Catalog) -> Tree:
     """Return the tree of a network that was built inside `capture()`.
 
@@ -33,21 +52,7 @@ def read(net: nn.Module, captured: Captured, catalog: Catalog) -> Tree:
         TreeError: a module is of an unknown class, or was called with arguments that cannot be written down; the
             message starts with its path.
     """
-    return _read(net, captured, catalog, "")
-
-
-def _read(module: nn.Module, captured: Captured, catalog: Catalog, path: str) -> Tree:
-    name = catalog.name(type(module))
-    if name is None:
-        raise TreeError(f"{path or '<root>'}: {type(module).__qualname__} is in no registry; mine its source")
-    if name in CONTAINERS:
-        children = tuple((slot, _read(c, captured, catalog, _join(path, slot))) for slot, c in module.named_children())
-        return Tree(name, {}, children)
-    args = encode_args(module, captured, catalog, path)
-    with torch.device("meta"):
-        fresh, fresh_captured = build_captured(Tree(name, args), catalog)
-    differing = tuple(_differences(module, captured, fresh, fresh_captured, catalog, path, ""))
-    return Tree(name, args, differing)
+    return _Reader(_Built(net, captured), catalog).read(net, "")
 
 
 def encode_args(module: nn.Module, captured: Captured, catalog: Catalog, path: str = "") -> dict[str, Json]:
@@ -58,57 +63,124 @@ def encode_args(module: nn.Module, captured: Captured, catalog: Catalog, path: s
     """
     call = captured.get(module)
     where = path or "<root>"
-    if call is None or not call.complete:
-        raise TreeError(f"{where}: the constructor of {type(module).__qualname__} was not seen with named arguments")
+    name = catalog.name(type(module))
+    if call is None or not (call.complete or call.positional):
+        raise TreeError(f"{where}: the constructor of {type(module).__qualname__} was not seen")
 
     def nested(value: nn.Module) -> Json:
-        return {k: v for k, v in _read(value, captured, catalog, path).to_json().items() if k != "version"}
+        tree = _Reader(_Built(value, captured), catalog, path).read(value, "")
+        return {k: v for k, v in tree.to_json().items() if k != "version"}
 
+    given = {**({POSITIONAL: list(call.positional)} if call.positional else {}), **call.args}
     try:
-        return {name: catalog.encode(value, nested) for name, value in call.args.items()}
+        return {key: catalog.encode(value, name or "", nested) for key, value in given.items()}
     except TypeError as error:
         raise TreeError(f"{where}: {error}") from None
 
 
-def _differences(
-    module: nn.Module,
-    captured: Captured,
-    fresh: nn.Module,
-    fresh_captured: Captured,
-    catalog: Catalog,
-    path: str,
-    prefix: str,
-) -> Iterator[tuple[str, Tree]]:
-    """Yield the children, at any depth, that differ from those of a freshly built twin."""
-    twins = dict(fresh.named_children())
-    for name, child in module.named_children():
-        slot, below = _join(prefix, name), _join(path, name)
-        twin = twins.get(name)
-        if twin is None:
-            raise TreeError(f"{below}: {type(module).__qualname__} has a child that its constructor does not make")
-        if _same(child, captured, twin, fresh_captured, catalog):
-            yield from _differences(child, captured, twin, fresh_captured, catalog, below, slot)
-        else:
-            yield slot, _read(child, captured, catalog, below)
+@dataclass(frozen=True)
+class _Built:
+    """A network and the constructor calls that made it."""
+
+    net: nn.Module
+    captured: Captured
+
+    @cached_property
+    def first(self) -> Mapping[nn.Module, str]:
+        """The path at which each module stands first."""
+        return {module: path for path, module in self.net.named_modules()}
 
 
-def _same(a: nn.Module, seen_a: Captured, b: nn.Module, seen_b: Captured, catalog: Catalog) -> bool:
-    """Return whether two modules are of one class and were built by equal calls."""
-    name = catalog.name(type(a))
-    if name != catalog.name(type(b)) or (name is None and type(a) is not type(b)):
-        return False
-    if name in CONTAINERS:
-        return [n for n, _ in a.named_children()] == [n for n, _ in b.named_children()]
-    first, second = seen_a.get(a), seen_b.get(b)
-    if first is None or second is None:
-        return first is second
-    return _text(first) == _text(second)
+class _Reader:
+    """Reads one network, or one module among arguments."""
+
+    def __init__(self, built: _Built, catalog: Catalog, around: str = "") -> None:
+        self.built, self.catalog, self.around = built, catalog, around
+
+    def read(self, module: nn.Module, path: str) -> Tree:
+        """Return the tree of a module that stands at a path."""
+        where = _join(self.around, path) or "<root>"
+        name = self.catalog.name(type(module))
+        if name is None:
+            raise TreeError(f"{where}: {type(module).__qualname__} is in no registry; mine its source")
+        if name in CONTAINERS:
+            inner = ((slot, c, _join(path, slot)) for slot, c in _children(module))
+            return Tree(name, {}, tuple((slot, self._shared(c, at) or self.read(c, at)) for slot, c, at in inner))
+        args = encode_args(module, self.built.captured, self.catalog, _join(self.around, path))
+        with torch.device("meta"):
+            twin = _Built(*build_captured(Tree(name, args), self.catalog))
+        return Tree(name, args, tuple(self._differences(module, twin.net, twin, path, "")))
+
+    def _shared(self, module: nn.Module, path: str) -> Tree | None:
+        """Return a node that stands for a module's first place, where it is not at this path."""
+        first = self.built.first[module]
+        return Tree(SAME, {"path": first}) if first != path else None
+
+    def _differences(
+        self, module: nn.Module, other: nn.Module, twin: _Built, path: str, prefix: str
+    ) -> Iterator[tuple[str, Tree]]:
+        """Yield the children, at any depth, that differ from those of a freshly built twin."""
+        others = dict(_children(other))
+        for name, child in _children(module):
+            slot, below = _join(prefix, name), _join(path, name)
+            fresh = others.get(name)
+            if fresh is None:
+                made = f"{type(module).__qualname__} has a child that its constructor does not make"
+                raise TreeError(f"{_join(self.around, below)}: {made}")
+            shared, shared_there = self._shared(child, below), twin.first[fresh] != slot
+            if shared is not None:
+                if shared.args["path"] != _join(path[: len(path) - len(prefix)].rstrip("."), twin.first[fresh]):
+                    yield slot, shared
+            elif shared_there or not self._same(child, fresh, twin):
+                yield slot, self.read(child, below)
+            else:
+                yield from self._differences(child, fresh, twin, below, slot)
+
+    def _same(self, a: nn.Module, b: nn.Module, twin: _Built) -> bool:
+        """Return whether two modules are of one class and were built by equal calls."""
+        if _dotted(type(a)) != _dotted(type(b)):
+            return False
+        if self.catalog.name(type(a)) in CONTAINERS:
+            return [n for n, _ in _children(a)] == [n for n, _ in _children(b)]
+        return _mark_of_call(a, self.built.captured) == _mark_of_call(b, twin.captured)
 
 
-def _text(call: Construction) -> str:
-    """Return a text that is equal for equal calls; modules among the arguments count by their structure."""
-    return repr(sorted((k, repr(v)) for k, v in call.args.items()))
+def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the children by name, one that has two names twice."""
+    yield from ((name, child) for name, child in module._modules.items() if child is not None)
+
+
+def _mark_of_call(module: nn.Module, captured: Captured) -> object:
+    call = captured.get(module)
+    if call is None:
+        return None
+    mark = partial(_mark, captured=captured)
+    return sorted((k, mark(v)) for k, v in call.args.items()), [mark(v) for v in call.positional]
+
+
+def _mark(value: Any, captured: Captured) -> str:
+    """Return a text that is equal for equal arguments, whichever device or copy of a package they are of."""
+    mark = partial(_mark, captured=captured)
+    if isinstance(value, torch.Tensor):
+        return f"tensor {tuple(value.shape)} {value.dtype}"
+    if isinstance(value, nn.Module):
+        return f"{_dotted(type(value))}{_mark_of_call(value, captured)}"
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}{[mark(v) for v in value]}"
+    if isinstance(value, dict):
+        return f"dict{[(repr(k), mark(v)) for k, v in value.items()]}"
+    if isinstance(value, partial):
+        return f"partial {mark(value.func)} {mark(value.args)} {mark(value.keywords)}"
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    return _dotted(value if hasattr(value, "__qualname__") else type(value))
+
+
+def _dotted(value: Any) -> str:
+    """Return the dotted name of a class or function, the same for a mined one and for its original."""
+    module = str(getattr(value, "__module__", ""))
+    return f"{module.partition('.')[2] if module.startswith(PREFIX) else module}.{value.__qualname__}"
 
 
 def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return f"{path}.{name}" if path and name else path or name

@@ -6,8 +6,13 @@ builds by itself, each under the dotted path of its slot (`layer1.0.conv2`). The
 
 An argument is a JSON value. What JSON cannot hold is written as a mapping with one key:
 `{"$ref": name}` is a class or function, `{"$tree": tree}` a module instance, `{"$tuple": [...]}` a tuple,
-`{"$partial": {"func": ..., "args": [...], "kwargs": {...}}}` a `functools.partial`, and `{"$call": ...}`, in the same
-form, what that call gives: a settings object, for one.
+`{"$partial": {"func": ..., "args": [...], "kwargs": {...}}}` a `functools.partial`, `{"$call": ...}`, in the same
+form, what that call gives: a settings object, for one; and `{"$object": {"class": name, "state": {...}}}` an object
+with these attributes. Where a constructor takes any number of arguments, the argument `*` is the list of all
+positional ones.
+
+The node `same`, with the argument `path`, stands for the very module that stands at another path, counted from the
+root: the two share their weights.
 """
 
 from __future__ import annotations
@@ -22,6 +27,12 @@ from llmastool.errors import TreeError
 
 VERSION = 1
 """Version of the JSON form; a tree of another version is refused."""
+
+SAME = "same"
+"""Id of the node that stands for a module at another path."""
+
+POSITIONAL = "*"
+"""Name of the argument that holds all positional ones."""
 
 CONTAINERS = frozenset({"torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict"})
 """Modules that hold only what they are given, so that a tree stores all their children, in order."""
@@ -155,8 +166,15 @@ class Tree:
     def modules(self) -> Iterator[str]:
         """Yield the ids of all modules that the tree names, those in arguments included, with repeats."""
         for _, node in self.walk():
-            yield node.module
-            yield from _references(dict(node.args))
+            if node.module != SAME:
+                yield node.module
+                yield from _references(dict(node.args))
+
+    def shared(self) -> Iterator[tuple[str, str]]:
+        """Yield `(path, path of the module that stands there too)` for every node `same`."""
+        for path, node in self.walk():
+            if node.module == SAME:
+                yield path, str(node.args["path"])
 
 
 def _references(value: Json) -> Iterator[str]:
@@ -166,6 +184,8 @@ def _references(value: Json) -> Iterator[str]:
     elif isinstance(value, Mapping):
         if isinstance(value.get("$ref"), str):
             yield value["$ref"]
+        if isinstance(value.get("$object"), Mapping):
+            yield value["$object"]["class"]
         if "$tree" in value:
             yield from from_body(value["$tree"]).modules()
         else:
@@ -188,6 +208,8 @@ def _parse(value: Json, path: str) -> Tree:
     args, children = value.get("args", {}), value.get("children", [])
     if not isinstance(args, Mapping) or not isinstance(children, list):
         raise TreeError(f"{where}: args must be a mapping and children a list of [slot, node]")
+    if value["module"] == SAME and not (set(args) == {"path"} and isinstance(args["path"], str) and not children):
+        raise TreeError(f"{where}: expected the node `same` with a path and nothing else, got {value!r:.80}")
     parsed = []
     for item in children:
         if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and item[0]):

@@ -158,9 +158,9 @@ def test_random_moves_hold_or_are_refused_and_what_holds_trains(plain: Network, 
             except EditRefused:
                 counts["refused"] += 1
                 continue
-            child = check(tree, network.catalog, IN_SHAPE, 7, BUDGET)
             torch.manual_seed(0)
             try:
+                child = check(tree, network.catalog, IN_SHAPE, 7, BUDGET)
                 with quiet():
                     real_pass(build(tree, network.catalog), torch.randn(IN_SHAPE), 7)
             except Fell as fell:
@@ -171,6 +171,7 @@ def test_random_moves_hold_or_are_refused_and_what_holds_trains(plain: Network, 
     assert counts["ok"] >= 50
     assert counts["refused"] <= 24
     assert counts["numerics"] <= 10
+    assert counts.keys() <= {"ok", "refused", "numerics", "budget"}
 
 
 def test_moves_are_the_same_for_the_same_seed(mined: Network) -> None:
