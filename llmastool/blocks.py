@@ -60,3 +60,38 @@ class ChannelsFirst(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the permuted tensor."""
         return x.permute(0, 3, 1, 2)
+
+
+class Gated(nn.Module):
+    """Scale a body by a gate: `body(x) * sigmoid(gate(x))`.
+
+    The branches are filled in by the tree; an empty one passes its input on. Hu et al. 2018 scale channels so.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body: nn.Module = nn.Identity()
+        self.gate: nn.Module = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map a tensor of any shape to the gated body; both branches must agree in shape."""
+        out: torch.Tensor = self.body(x) * self.gate(x).sigmoid()
+        return out
+
+
+class Concat(nn.Module):
+    """Stack the channels of a body and a branch: `cat([body(x), branch(x)])`. Szegedy et al. 2015.
+
+    The branches are filled in by the tree; an empty one passes its input on.
+    """
+
+    def __init__(self, dim: int = 1) -> None:
+        """Take the axis of the channels: 1 for maps with channels first and for vectors, 2 for tokens."""
+        super().__init__()
+        self.dim = dim
+        self.body: nn.Module = nn.Identity()
+        self.branch: nn.Module = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map a tensor to the stacked outputs, which must agree in all other sizes."""
+        return torch.cat([self.body(x), self.branch(x)], dim=self.dim)

@@ -121,7 +121,7 @@ class Pool:
 
     def _child(self, parent: Network, group: Group, move: Move) -> Child | None:
         try:
-            tree = apply(move.edit, parent)
+            tree = apply(move.edit, parent).tree
         except EditRefused:
             self._counts["edit"] += 1
             return None

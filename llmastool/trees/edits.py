@@ -1,25 +1,50 @@
 """Edits: functions from tree to tree. An edit holds when the slot's observed shapes still fit, or it is refused.
 
-Where the shapes do not fit by themselves, the smallest adapter is added; it is an ordinary node of the new tree.
+Where the shapes do not fit by themselves, the cheapest adapter is added; it is an ordinary node of the new tree. The
+precondition of every kind stands beside it in `Kind`; all but `restore` and `graft` need one tensor in and one out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from llmastool.canonical import Json
 from llmastool.errors import EditRefused, TreeError
-from llmastool.trees.adapters import bridge, sequence
-from llmastool.trees.observe import Network, layout_of, out_shape
+from llmastool.trees import insertion, stages
+from llmastool.trees.adapters import sequence
+from llmastool.trees.diff import differences
+from llmastool.trees.fitting import fitted, joined, node_at, shape_after, short_name
+from llmastool.trees.observe import Network
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.tree import Tree
 
-Kind = Literal["replace", "insert", "delete", "set_args"]
+Kind = Literal[
+    "replace", "insert", "delete", "set_args", "repeat", "unrepeat", "wrap", "graft", "widen", "move_downsampling",
+    "restore",
+]  # fmt: skip
+"""What an edit does, and when it holds:
 
-Where = Literal["before", "after", "residual"]
-"""Where an inserted module goes: in front of what stands in the slot, behind it, or beside it, its output added."""
+* `replace`: another module in the slot. It takes the slot's input; an adapter may bring its output to what is wanted.
+* `insert`: a module beside the slot's; see `Where`.
+* `delete`: nothing but the cheapest adapter in the slot.
+* `set_args`: other arguments, with which the module still takes the slot's input.
+* `repeat`: the module `times` times in a row; it can follow itself.
+* `unrepeat`: the module that follows and is the same goes; there is one.
+* `wrap`: the slot's module inside `node`, at that node's slot `inner`; an adapter may follow.
+* `graft`: a subtree of another tree, where it took `donor_in`; adapters may stand on both sides.
+* `widen`: every map of the slot's width inside it `factor` times as wide, below 1 to make it narrower; all its modules
+  have contracts, and adapters may stand on both sides.
+* `move_downsampling`: the fall in resolution at the slot moves `step` places along its sequence; both modules have
+  contracts with a stride.
+* `restore`: `node`, or nothing, stored at the path as it is given: the inverse of another edit.
+"""
+
+Where = Literal["before", "after", "parallel_sum", "parallel_concat", "residual", "gated"]
+"""Where an inserted module goes: in front of what stands in the slot, or behind it; beside it, its output added, or its
+channels stacked and brought back to as many as there were; behind it with a way around; or beside it as a gate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,53 +55,149 @@ class Edit:
     path: str
     """Slot in the tree that is edited."""
     node: Tree | None = None
-    """What comes in, for `replace` and `insert`."""
+    """What comes in, for `replace`, `insert`, `wrap`, `graft` and `restore`."""
     where: Where = "after"
     """Where it is inserted."""
     args: Mapping[str, Json] | None = None
     """The arguments that change, for `set_args`."""
+    times: int = 2
+    """How often it stands in a row, for `repeat`."""
+    factor: str = "2"
+    """By how much it becomes wider, a fraction such as `3/2`, for `widen`."""
+    step: int = 1
+    """Along which way, 1 or -1, for `move_downsampling`."""
+    inner: str = "body"
+    """Slot of the wrapping node, for `wrap`."""
+    donor_in: Shape | None = None
+    """Shape of the input that the subtree took in its own network, for `graft`."""
 
     def describe(self) -> str:
         """Return the edit in one line for a reader."""
-        if self.kind == "delete":
-            return f"delete {self.path}"
-        if self.kind == "set_args":
-            return f"set {', '.join(f'{k}={v}' for k, v in (self.args or {}).items())} at {self.path}"
         name = short_name(self.node) if self.node is not None else "nothing"
-        return f"replace {self.path} by {name}" if self.kind == "replace" else f"insert {name} {self.where} {self.path}"
+        match self.kind:
+            case "replace":
+                return f"replace {self.path} by {name}"
+            case "insert":
+                return f"insert {name} {_WHERE[self.where]} {self.path}"
+            case "set_args":
+                return f"set {', '.join(f'{k}={v}' for k, v in (self.args or {}).items())} at {self.path}"
+            case "repeat":
+                return f"repeat {self.path} {self.times} times"
+            case "wrap":
+                return f"wrap {self.path} in {name}"
+            case "graft":
+                return f"graft {name} at {self.path}"
+            case "widen":
+                return f"make {self.path} {self.factor} times as wide"
+            case "move_downsampling":
+                return f"move the downsampling of {self.path} {'later' if self.step > 0 else 'earlier'}"
+            case _:
+                return f"{self.kind} {self.path}"
 
 
-def short_name(node: Tree) -> str:
-    """Return a node's class name; a sequence by its parts."""
-    if node.module == "torch.nn.Sequential":
-        return " + ".join(short_name(child) for _, child in node.children) or "nothing"
-    return node.module.partition("@")[0].rsplit(".", 1)[-1]
+_WHERE: Mapping[Where, str] = {
+    "before": "before", "after": "after", "parallel_sum": "beside", "parallel_concat": "stacked beside",
+    "residual": "with a skip after", "gated": "as a gate on",
+}  # fmt: skip
 
 
-def apply(edit: Edit, network: Network) -> Tree:
-    """Return the edited tree.
+@dataclass(frozen=True)
+class Applied:
+    """An edit that held."""
+
+    tree: Tree
+    """The edited tree."""
+    changed: tuple[str, ...]
+    """Paths at which it differs from what it was."""
+    inverse: Edit
+    """The edit that brings back the tree that was edited."""
+
+
+def apply(edit: Edit, network: Network) -> Applied:
+    """Return the edited tree, what changed, and the way back.
 
     Raises:
-        EditRefused: the slot does not exist, is not used as one tensor in and one out, or no adapter makes it fit.
+        EditRefused: the edit does not hold; the message starts with the path and says why.
     """
+    tree = _restored(edit, network.tree) if edit.kind == "restore" else _edited(edit, network)
+    _check_shared(network.tree, tree, edit.path)
+    changed = tuple(d.path for d in differences(network.tree, tree))
+    if not changed:
+        raise EditRefused(f"{edit.path}: nothing would change")
+    return Applied(tree, changed, _inverse(network.tree, tree, changed))
+
+
+def _edited(edit: Edit, network: Network) -> Tree:
     slot = network.slots.get(edit.path)
     if slot is None:
         raise EditRefused(f"{edit.path}: there is no such slot, or no forward pass calls it")
-    if slot.in_shape is None or slot.out_shape is None:
-        raise EditRefused(f"{edit.path}: expected one tensor in and one out, the same at every call")
-    if edit.kind == "replace":
-        new = _fitted(_required(edit), slot.in_shape, slot.out_shape, network, edit.path)
-    elif edit.kind == "insert":
-        return _insert(edit, slot, network)
-    elif edit.kind == "delete":
-        return _delete(slot, network)
-    else:
-        old = _node(network, edit.path)
-        changed = Tree(old.module, {**old.args, **(edit.args or {})}, old.children)
-        if changed == old:
-            raise EditRefused(f"{edit.path}: the arguments are these already")
-        new = _fitted(changed, slot.in_shape, slot.out_shape, network, edit.path)
+    in_shape, out_shape = stages.shapes_of(slot)
+    match edit.kind:
+        case "insert":
+            return insertion.insert(network, edit.path, _required(edit), edit.where, in_shape, out_shape)
+        case "delete":
+            return insertion.delete(network, edit.path, slot.module, in_shape, out_shape)
+        case "repeat":
+            return stages.repeat(network, slot, edit.times)
+        case "unrepeat":
+            return stages.unrepeat(network, slot)
+        case "widen":
+            return stages.rescale(network, slot, _factor(edit))
+        case "move_downsampling":
+            return stages.move_downsampling(network, slot, edit.step)
+    new = _AT_SLOT[edit.kind](edit, network, slot)
     return network.tree.with_node(edit.path, new)
+
+
+def _replaced(edit: Edit, network: Network, slot: Slot) -> Tree:
+    return fitted(_required(edit), *stages.shapes_of(slot), network, edit.path)
+
+
+def _with_args(edit: Edit, network: Network, slot: Slot) -> Tree:
+    old = node_at(network, edit.path)
+    changed = Tree(old.module, {**old.args, **(edit.args or {})}, old.children)
+    if changed == old:
+        raise EditRefused(f"{edit.path}: the arguments are these already")
+    return fitted(changed, *stages.shapes_of(slot), network, edit.path)
+
+
+def _wrapped(edit: Edit, network: Network, slot: Slot) -> Tree:
+    around, inner = _required(edit), node_at(network, edit.path)
+    try:
+        whole = around.with_node(edit.inner, inner)
+    except TreeError as error:
+        raise EditRefused(f"{edit.path}: {short_name(around)} has no slot {edit.inner}: {error}") from None
+    return fitted(whole, *stages.shapes_of(slot), network, edit.path)
+
+
+def _grafted(edit: Edit, network: Network, slot: Slot) -> Tree:
+    donor, (in_shape, out_shape) = _required(edit), stages.shapes_of(slot)
+    try:
+        return fitted(donor, in_shape, out_shape, network, edit.path)
+    except EditRefused:
+        if edit.donor_in is None:
+            raise
+    wanted = (in_shape[0], *edit.donor_in[1:])
+    entering = joined(in_shape, wanted)
+    leaving = joined(shape_after(donor, network, wanted, edit.path), out_shape)
+    if entering is None or leaving is None:
+        raise EditRefused(f"{edit.path}: no adapters lead from {in_shape} through {short_name(donor)} to {out_shape}")
+    whole = sequence([*entering, donor, *leaving])
+    if shape_after(whole, network, in_shape, edit.path) != out_shape:
+        raise EditRefused(f"{edit.path}: {short_name(whole)} does not turn {in_shape} into {out_shape}")
+    return whole
+
+
+_AT_SLOT: Mapping[Kind, Callable[[Edit, Network, Slot], Tree]] = {
+    "replace": _replaced, "set_args": _with_args, "wrap": _wrapped, "graft": _grafted,
+}  # fmt: skip
+
+
+def _restored(edit: Edit, tree: Tree) -> Tree:
+    try:
+        return tree.with_node(edit.path, edit.node)
+    except TreeError as error:
+        raise EditRefused(f"{edit.path}: {error}") from None
 
 
 def _required(edit: Edit) -> Tree:
@@ -85,81 +206,35 @@ def _required(edit: Edit) -> Tree:
     return edit.node
 
 
-def _node(network: Network, path: str) -> Tree:
+def _factor(edit: Edit) -> Fraction:
     try:
-        return network.node(path)
-    except TreeError as error:
-        raise EditRefused(f"{path}: what stands there cannot be moved: {error}") from None
+        return Fraction(edit.factor)
+    except (ValueError, ZeroDivisionError):
+        raise EditRefused(f"{edit.path}: expected a factor such as 2 or 3/4, got {edit.factor!r}") from None
 
 
-def _fitted(node: Tree, in_shape: Shape, target: Shape, network: Network, path: str) -> Tree:
-    """Return `node`, followed by an adapter if need be, so that `in_shape` becomes `target`."""
-    out = _out_shape(node, network, in_shape, path)
-    layout = layout_of(out)
-    adapter = bridge(out, target, layout) if layout is not None and layout == layout_of(target) else None
-    if out == target:
-        adapter = []
-    if adapter is None:
-        raise EditRefused(f"{path}: no adapter turns {out} of {short_name(node)} into {target}")
-    if not adapter:
-        return node
-    fitted = sequence([node, *adapter])
-    if _out_shape(fitted, network, in_shape, path) != target:
-        raise EditRefused(f"{path}: {short_name(fitted)} does not turn {in_shape} into {target}")
-    return fitted
+def _check_shared(old: Tree, new: Tree, path: str) -> None:
+    """Refuse an edit that moves or removes a module that stands at another path too."""
+    for at, target in new.shared():
+        same = old.locate(target) == new.locate(target) and old.at(target) == new.at(target)
+        if not same and target != path:
+            raise EditRefused(f"{path}: the module at {target} stands at {at} too, and this would move or change it")
 
 
-def _out_shape(node: Tree, network: Network, in_shape: Shape, path: str) -> Shape:
-    try:
-        return out_shape(node, network.catalog, in_shape)
-    except TreeError as error:
-        raise EditRefused(f"{path}: {short_name(node)}: {error}") from None
-
-
-def _insert(edit: Edit, slot: Slot, network: Network) -> Tree:
-    assert slot.in_shape is not None and slot.out_shape is not None
-    shape = slot.in_shape if edit.where == "before" else slot.out_shape
-    if edit.where == "residual":
-        new = _fitted(_required(edit), slot.in_shape, slot.out_shape, network, edit.path)
-        joined = Tree("llmastool.blocks.Residual", {}, (("body", _node(network, edit.path)), ("shortcut", new)))
-        return network.tree.with_node(edit.path, joined)
-    new = _fitted(_required(edit), shape, shape, network, edit.path)
-    parent_path, _, name = edit.path.rpartition(".")
-    parent = network.tree.at(parent_path) if parent_path else network.tree
-    if parent is not None and parent.module == "torch.nn.Sequential":
-        place = [s for s, _ in parent.children].index(name) + (edit.where == "after")
-        children = [*parent.children[:place], (_fresh(parent, name), new), *parent.children[place:]]
-        return network.tree.with_node(parent_path, _renumbered(parent, children))
-    pair = [new, _node(network, edit.path)] if edit.where == "before" else [_node(network, edit.path), new]
-    return network.tree.with_node(edit.path, sequence(pair))
-
-
-def _delete(slot: Slot, network: Network) -> Tree:
-    assert slot.in_shape is not None and slot.out_shape is not None
-    parent_path, _, name = slot.path.rpartition(".")
-    parent = network.tree.at(parent_path) if parent_path else network.tree
-    in_sequence = parent is not None and parent.module == "torch.nn.Sequential"
-    if slot.in_shape == slot.out_shape and in_sequence and parent is not None and len(parent.children) > 1:
-        children = [c for c in parent.children if c[0] != name]
-        return network.tree.with_node(parent_path, _renumbered(parent, children))
-    if slot.module == "torch.nn.Identity":
-        raise EditRefused(f"{slot.path}: there is nothing to delete")
-    new = _fitted(Tree("torch.nn.Identity"), slot.in_shape, slot.out_shape, network, slot.path)
-    if new.module == "torch.nn.Sequential":
-        new = sequence([child for _, child in new.children[1:]])
-    if new == network.tree.at(slot.path):
-        raise EditRefused(f"{slot.path}: it is the smallest adapter already")
-    return network.tree.with_node(slot.path, new)
-
-
-def _fresh(parent: Tree, name: str) -> str:
-    taken = {slot for slot, _ in parent.children}
-    stem = name.rstrip("0123456789").rstrip("_") or "module"
-    return next(n for n in (f"{stem}_{i}" for i in range(1, len(taken) + 2)) if n not in taken)
-
-
-def _renumbered(parent: Tree, children: list[tuple[str, Tree]]) -> Tree:
-    """Return the sequence with new children; where slots are numbers, they count from 0 again."""
-    if all(slot.isdigit() for slot, _ in parent.children):
-        children = [(str(i), child) for i, (_, child) in enumerate(children)]
-    return Tree(parent.module, parent.args, tuple(children))
+def _inverse(old: Tree, new: Tree, changed: tuple[str, ...]) -> Edit:
+    """Return the edit that puts back what was stored at the lowest node above all changes."""
+    steps = [path.split(".") for path in changed]
+    common: list[str] = []
+    for parts in zip(*steps, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    while common:
+        path = ".".join(common)
+        try:
+            if new.with_node(path, old.at(path)) == old:
+                return Edit(kind="restore", path=path, node=old.at(path))
+        except TreeError:
+            pass
+        common.pop()
+    return Edit(kind="restore", path="", node=old)

@@ -68,7 +68,7 @@ def _at(slot: Slot, registry: Registry, fits: _Fits, rng: np.random.Generator) -
         yield Group(slot.path, "insert", entry.family), Move(edit, entry)
     for entry, contract, node in fits.between(slot.in_shape, slot.out_shape):
         if entry.family not in _NO_BRANCH:
-            edit = Edit(kind="insert", path=slot.path, node=_varied(node, contract, rng), where="residual")
+            edit = Edit(kind="insert", path=slot.path, node=_varied(node, contract, rng), where="parallel_sum")
             yield Group(slot.path, "insert", entry.family), Move(edit, entry)
     own = registry.entries.get(slot.module)
     if own is not None and slot.args is not None:

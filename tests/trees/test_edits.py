@@ -5,14 +5,18 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmastool.errors import EditRefused
 from llmastool.trees.adapters import bridge, convert, sequence
 from llmastool.trees.build import build
+from llmastool.trees.catalog import Catalog
 from llmastool.trees.edits import Edit, apply
 from llmastool.trees.gates import Budget, Fell, check, real_pass
 from llmastool.trees.moves import moves
 from llmastool.trees.observe import Network, layout_of, out_shape, quiet
+from llmastool.trees.profile import Layout
 from llmastool.trees.tree import Tree
 
 IN_SHAPE = (2, 3, 16, 16)
@@ -24,7 +28,7 @@ def conv(channels: int, out: int, **args: object) -> Tree:
 
 
 def test_replace_keeps_the_rest_and_adapts_the_shape(mined: Network) -> None:
-    new = apply(Edit(kind="replace", path="layers.1", node=conv(8, 5)), mined)
+    new = apply(Edit(kind="replace", path="layers.1", node=conv(8, 5)), mined).tree
     node = new.at("layers.1")
     assert node is not None
     assert [child.module for _, child in node.children] == ["torch.nn.Conv2d", "torch.nn.Conv2d"]
@@ -40,41 +44,41 @@ def test_replace_keeps_the_rest_and_adapts_the_shape(mined: Network) -> None:
 
 
 def test_insert_after_goes_into_a_sequence_where_there_is_one(plain: Network) -> None:
-    new = apply(Edit(kind="insert", path="stem.1", node=Tree("torch.nn.GELU")), plain)
+    new = apply(Edit(kind="insert", path="stem.1", node=Tree("torch.nn.GELU")), plain).tree
     stem = new.at("stem")
     assert stem is not None
     assert [(slot, child.module) for slot, child in stem.children] == [
         ("0", "torch.nn.Conv2d"), ("1", "torch.nn.BatchNorm2d"), ("2", "torch.nn.GELU"),
     ]  # fmt: skip
-    named = apply(Edit(kind="insert", path="stage1", node=Tree("torch.nn.GELU")), plain)
+    named = apply(Edit(kind="insert", path="stage1", node=Tree("torch.nn.GELU")), plain).tree
     assert [slot for slot, _ in named.children] == ["stem", "stage1", "stage_1", "reduce1", "stage2", "head"]
 
 
 def test_insert_where_a_constructor_made_the_slot_wraps_it(mined: Network) -> None:
-    before = apply(Edit(kind="insert", path="layers.0.gate", node=Tree("torch.nn.GELU"), where="before"), mined)
+    before = apply(Edit(kind="insert", path="layers.0.gate", node=Tree("torch.nn.GELU"), where="before"), mined).tree
     node = before.at("layers.0.gate")
     assert node is not None and [c.module.partition("@")[0] for _, c in node.children] == [
         "torch.nn.GELU",
         "tiny.nets.Gate",
     ]
-    beside = apply(Edit(kind="insert", path="layers.1", node=conv(8, 16), where="residual"), mined)
+    beside = apply(Edit(kind="insert", path="layers.1", node=conv(8, 16), where="parallel_sum"), mined).tree
     node = beside.at("layers.1")
     assert node is not None and node.module == "llmastool.blocks.Residual"
     assert Network(beside, mined.catalog, IN_SHAPE).profile.out_shape == (2, 7)
 
 
 def test_delete_leaves_the_smallest_adapter(plain: Network, mined: Network) -> None:
-    assert len((apply(Edit(kind="delete", path="stem.1"), plain).at("stem") or plain.tree).children) == 1
-    gone = apply(Edit(kind="delete", path="layers.0.gate"), mined)
+    assert len((apply(Edit(kind="delete", path="stem.1"), plain).tree.at("stem") or plain.tree).children) == 1
+    gone = apply(Edit(kind="delete", path="layers.0.gate"), mined).tree
     assert gone.at("layers.0.gate") == Tree("torch.nn.Identity")
-    strided = apply(Edit(kind="delete", path="layers.1"), mined).at("layers.1")
+    strided = apply(Edit(kind="delete", path="layers.1"), mined).tree.at("layers.1")
     assert strided == conv(8, 16, bias=False, stride=2)
     with pytest.raises(EditRefused, match="nothing to delete"):
         apply(Edit(kind="delete", path="layers.0.gate"), Network(gone, mined.catalog, IN_SHAPE))
 
 
 def test_set_args_changes_what_is_named(mined: Network) -> None:
-    new = apply(Edit(kind="set_args", path="layers.0.gate", args={"reduction": 4}), mined)
+    new = apply(Edit(kind="set_args", path="layers.0.gate", args={"reduction": 4}), mined).tree
     node = new.at("layers.0.gate")
     assert node is not None and node.args == {"channels": 8, "reduction": 4}
     with pytest.raises(EditRefused, match="the arguments are these already"):
@@ -120,9 +124,46 @@ def test_bridges_run_and_give_the_target(plain: Network, shape: tuple[int, ...],
         assert out_shape(sequence(nodes), plain.catalog, shape) == target
 
 
-def test_there_is_no_bridge_over_broken_ratios() -> None:
-    assert bridge((2, 4, 8, 8), (2, 4, 3, 3), "NCHW") is None
+def test_there_is_no_bridge_to_tokens_that_make_no_square_or_from_vectors_to_maps() -> None:
     assert bridge((2, 9, 4), (2, 8, 4), "BNC") is None
+    assert bridge((2, 4), (3, 4), "BC") is None
+    assert bridge((2, 4), (2, 4, 8, 8), "BC", "NCHW") is None
+
+
+SPATIAL = st.sampled_from(["NCHW", "NHWC", "BNC"])
+SIZE = st.integers(1, 9)
+
+
+def shape_in(layout: str, channels: int, side: int) -> tuple[int, ...]:
+    shapes = {
+        "NCHW": (2, channels, side, side),
+        "NHWC": (2, side, side, channels),
+        "BNC": (2, side * side, channels),
+        "BC": (2, channels),
+    }
+    return shapes[layout]
+
+
+@given(SPATIAL, SPATIAL | st.just("BC"), SIZE, SIZE, SIZE, SIZE)
+def test_a_bridge_leads_from_any_map_to_any_other_shape(
+    layout: Layout, to: Layout, channels: int, wanted: int, side: int, size: int
+) -> None:
+    shape, target = shape_in(layout, channels, side), shape_in(to, wanted, size)
+    nodes = bridge(shape, target, layout, to)
+    assert nodes is not None
+    assert (nodes == []) == ((shape, layout) == (target, to))
+    net = build(sequence(nodes), Catalog()) if nodes else torch.nn.Identity()
+    assert tuple(net(torch.zeros(shape)).shape) == target
+
+
+def test_a_bridge_takes_the_fewest_nodes_that_compute_the_least() -> None:
+    down = bridge((2, 4, 8, 8), (2, 6, 4, 4), "NCHW")
+    assert down is not None and [n.module for n in down] == ["torch.nn.Conv2d"]
+    up = bridge((2, 8, 4, 4), (2, 2, 8, 8), "NCHW")
+    assert up is not None and [n.module for n in up] == ["torch.nn.Conv2d", "torch.nn.Upsample"]
+    last = bridge((2, 4, 4, 8), (2, 4, 4, 2), "NHWC")
+    assert last is not None and [n.module for n in last] == ["torch.nn.Linear"]
+    assert bridge((2, 4, 8, 8), (2, 4, 3, 3), "NCHW") == [Tree("torch.nn.AdaptiveAvgPool2d", {"output_size": 3})]
     assert bridge((2, 4, 8, 8), (2, 4), "NCHW") is None
 
 
@@ -154,7 +195,7 @@ def test_random_moves_hold_or_are_refused_and_what_holds_trains(plain: Network, 
             groups = sorted(found, key=repr)
             listed = found[groups[int(rng.integers(len(groups)))]]
             try:
-                tree = apply(listed[int(rng.integers(len(listed)))].edit, network)
+                tree = apply(listed[int(rng.integers(len(listed)))].edit, network).tree
             except EditRefused:
                 counts["refused"] += 1
                 continue
