@@ -157,7 +157,7 @@ def run_ls(arguments: argparse.Namespace) -> None:
             for r in rows
         ]
         columns(found, ("NAME", "FAMILY", "TAKES", "PARAMETERS", "FLOPS", "STAGE", "SOURCE"))
-    print(f"{shown.height} of {frame.height} modules" if shown.height < frame.height else f"{frame.height} modules")
+    print(_counted(shown.height, frame.height))
 
 
 def run_show(arguments: argparse.Namespace) -> None:
@@ -208,6 +208,13 @@ def run_find(arguments: argparse.Namespace) -> None:
         ]
         for f in shown
     ]
+    if not fits:
+        print("no module is known to map one of these shapes to the other; both are batch first, with equal batches")
+        return
     columns(rows, ("NAME", "FAMILY", "LAYOUT", "PARAMETERS*", "ARGUMENTS"))
-    print(f"{len(shown)} of {len(fits)} modules" if len(shown) < len(fits) else f"{len(fits)} modules")
+    print(_counted(len(shown), len(fits)))
     print("* at the shape at which it was probed")
+
+
+def _counted(shown: int, of: int) -> str:
+    return f"{shown} of {of} modules" if shown < of else f"{of} module{'s' if of != 1 else ''}"

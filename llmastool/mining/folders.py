@@ -46,7 +46,8 @@ def folder_origin(spec: SourceSpec) -> Origin:
     """
     top = Path(spec.path).expanduser().resolve()
     if not top.is_dir():
-        raise SourceError(f"source {spec.label!r}: expected a folder, found none at {top}")
+        found = "a file" if top.exists() else "nothing"
+        raise SourceError(f"source {spec.label!r}: expected a folder, found {found} at {top}")
     root, prefix = layout_of(top, top.name)
     texts = readmes(top) or (readmes(top.parent) if root == top and prefix else ())
     return Origin(root=root, prefix=prefix, version=_commit(top), licence=licence_of_texts(_licences(top)), texts=texts)

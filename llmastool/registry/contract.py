@@ -207,6 +207,8 @@ def _stride_between(contract: Contract, sizes: list[int], wanted: list[int], giv
         return 1 if wanted == given else None
     if len(wanted) != len(sizes):
         return None
+    if not sizes:
+        return 1  # vectors have no sizes
     plain = [Fraction(contract.size_ratio) * s + contract.size_offset for s in sizes]
     if any(p.denominator != 1 or p < 1 for p in plain):
         return None

@@ -20,6 +20,7 @@ from llmastool.registry.capture import calls, capture
 from llmastool.registry.contract import Contract
 from llmastool.registry.fingerprint import fingerprint
 from llmastool.registry.infer import Inference, Point
+from llmastool.registry.patience import TookTooLong
 from llmastool.registry.record import Probe, Stage
 from llmastool.registry.runner import Runner, backward
 from llmastool.registry.sightings import Seen, sightings
@@ -138,7 +139,7 @@ def _working(
         points = bench.points(proposal, seen)
         if not points:
             if not str(fell) and bench.errors:
-                fell = _Fell(fell.stage, explain(bench.errors[0]), fell.built)
+                fell = _Fell(fell.stage, explain(_telling(bench.errors)), fell.built)
             continue
         at("backward", named(proposal.args))
         kept: list[Point] = []
@@ -158,8 +159,13 @@ def _working(
             return proposal, [bench.apart(point) for point in kept]
     if fell.stage == "build":
         unknown = f"no value is known for {bench.real.signature}"[:_MESSAGE_LIMIT]
-        raise _Fell("build", explain(bench.errors[0]) if bench.errors else unknown)
+        raise _Fell("build", explain(_telling(bench.errors)) if bench.errors else unknown)
     raise fell if str(fell) else _Fell(fell.stage, "the search for inputs that it takes ran out of time", fell.built)
+
+
+def _telling(errors: Sequence[Exception]) -> Exception:
+    """Return the error that says most: that a module never ended, else what came of the likeliest guess."""
+    return next((e for e in errors if isinstance(e, TookTooLong)), errors[0])
 
 
 def _attempt(stage: Stage, action: Callable[[], Any], args: Mapping[str, Json] | None = None) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmastool.canonical import Json
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle, read_bundles
-from llmastool.registry.contract import Contract, solve
+from llmastool.registry.contract import CHANNEL_AXIS, Contract, solve
 from llmastool.registry.store import BUNDLES, TABLE
 from llmastool.trees.profile import Shape
 
@@ -111,12 +111,15 @@ class Table:
         """
         import polars as pl
 
+        if not name.strip():
+            raise RegistryError("expected the name of a module, got none; `registry ls` lists them")
         modules, names = pl.col("module"), pl.col("name")
         for exact in (
             modules == name,
             modules.str.ends_with(f"@{name}"),
             names == name,
             names.str.ends_with(f".{name}"),
+            modules.str.ends_with(f".{name}"),
         ):
             found = self.frame.filter(exact).sort("module")
             if found.height == 1:
@@ -156,8 +159,10 @@ class Table:
             plain: only modules that take that one tensor and return one.
 
         Raises:
-            RegistryError: the registry has no such family.
+            RegistryError: the registry has no such family, or there is no such layout.
         """
+        if layout is not None and layout not in CHANNEL_AXIS:
+            raise RegistryError(f"{layout}: expected a layout, one of {', '.join(CHANNEL_AXIS)}")
         fits = []
         for row in self.select(family=family, stage="ok", distinct=True).iter_rows(named=True):
             for contract in contracts_of(row):
@@ -176,9 +181,13 @@ class Table:
             raise RegistryError(f"{value}: expected a {column} of {self.folder}, found none of it; {hint}")
 
     def _close_to(self, name: str) -> str:
-        last = {n.rpartition(".")[2]: n for n in self.frame["name"].to_list()}
-        close = difflib.get_close_matches(name.rpartition(".")[2], last, n=3)
-        return f"did you mean {' or '.join(last[c] for c in close)}?" if close else "`registry ls` lists them"
+        last: dict[str, list[str]] = {}
+        for full in self.frame["name"].unique().sort().to_list():
+            last.setdefault(full.rpartition(".")[2], []).append(full)
+        wanted = name.partition("@")[0].rpartition(".")[2]
+        same = [n for n in last if n.lower() == wanted.lower()] or difflib.get_close_matches(wanted, last, n=3)
+        close = [full for n in same for full in last[n]][:_CLOSE]
+        return f"did you mean {' or '.join(close)}?" if close else "`registry ls` lists them"
 
 
 def contracts_of(row: Row) -> list[Contract]:

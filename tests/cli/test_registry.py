@@ -129,6 +129,12 @@ def test_find_narrows_by_layout_family_and_number(run: Run, folder: tuple[str, s
         (("show", "nothing.like.it.at.all.Qqqq"), "`registry ls` lists them"),
         (("find", "--in", "2,x", "--out", "2"), "expected a shape, batch first, such as 2,64,16,16"),
         (("find", "--in", "2,0,4", "--out", "2"), "expected a shape, batch first"),
+        (
+            ("find", "--in", "2,4", "--out", "2,4", "--layout", "NCWH"),
+            "NCWH: expected a layout, one of NCHW, NHWC, BNC",
+        ),
+        (("show", "gATE"), "gATE: expected a module of .*, found none; did you mean tiny.nets.Gate"),
+        (("show", " "), "expected the name of a module, got none"),
     ],
 )
 def test_mistakes_are_told_with_status_2(
@@ -231,3 +237,18 @@ def test_a_contract_in_words(fields: dict[str, object], about: str, said: str) -
     shapes = {"in_shape": (2, 32, 16, 16), "out_shape": (2, 64, 16, 16)}
     contract = Contract(layout_in="NCHW", layout_out="NCHW", args={}, **shapes, **fields)  # type: ignore[arg-type]
     assert dict(describe(contract))[about] == said
+
+
+def test_find_answers_for_vectors(run: Run, folder: tuple[str, str]) -> None:
+    found = parsed(run, "registry", "find", *folder, "--in", "2,64", "--out", "2,10", "--layout", "BC")
+    (linear,) = (row for row in found if row["name"] == "torch.nn.Linear")
+    assert (linear["args"]["in_features"], linear["args"]["out_features"]) == (64, 10)
+    (contract,) = (c for c in Table(Path(folder[1])).find((3, 8), (3, 8)) if c.row["name"] == "torch.nn.Linear")
+    assert contract.contract.checked > 0
+    assert contract.contract.any_batch
+
+
+def test_find_says_so_where_nothing_fits(run: Run, folder: tuple[str, str]) -> None:
+    status, out, _ = run("registry", "find", *folder, "--in", "2,64,16,16", "--out", "3,64,16,16")
+    assert status == 0
+    assert out.startswith("no module is known to map one of these shapes to the other; both are batch first")

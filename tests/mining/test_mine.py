@@ -129,7 +129,7 @@ def test_torchvision_is_mined_whole_without_being_imported() -> None:
     ("spec", "message"),
     [
         ({"name": "no_such_package"}, "expected an installed package, found none"),
-        ({"kind": "path", "path": "/no/such/folder"}, "expected a folder, found none"),
+        ({"kind": "path", "path": "/no/such/folder"}, "expected a folder, found nothing"),
         ({"name": "yaml"}, "expected classes that derive from torch.nn.Module, found none"),
         ({"name": "six_of_one.two"}, "expected an installed package"),
     ],

@@ -10,6 +10,9 @@ from torch import nn
 from llmastool.registry.patience import TookTooLong, patience
 from llmastool.registry.runner import Runner
 
+# Where it strikes in a callback of the garbage collector, Python ignores it there, says so, and it strikes again.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def busy() -> None:
     while True:
