@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmastool.trees.tree import Tree
+
+Child = tuple[str, Tree]
+"""A slot and what is stored there."""
 
 
 @dataclass(frozen=True)
@@ -24,38 +29,36 @@ def differences(old: Tree, new: Tree) -> list[Difference]:
     return list(_differences(old, new, ""))
 
 
+def aligned(old: Tree, new: Tree) -> Iterator[tuple[Child | None, Child | None]]:
+    """Yield the children of two nodes of one module by pairs, in order; None where one has no counterpart.
+
+    In a sequence, those correspond that are the same, at its ends first, and between these, one to one, as many as
+    there are; elsewhere, those of one slot.
+    """
+    if not old.is_container:
+        before, after = dict(old.children), dict(new.children)
+        for slot in dict.fromkeys((*before, *after)):
+            left = (slot, before[slot]) if slot in before else None
+            yield left, (slot, after[slot]) if slot in after else None
+        return
+    a, b = ([child.id for _, child in node.children] for node in (old, new))
+    least = min(len(a), len(b))
+    head = next((i for i in range(least) if a[i] != b[i]), least)
+    tail = next((i for i in range(least - head) if a[-1 - i] != b[-1 - i]), least - head)
+    a, b = a[: len(a) - tail], b[: len(b) - tail]
+    yield from zip(old.children[:head], new.children[:head], strict=True)
+    for _, i, j, k, n in difflib.SequenceMatcher(None, a[head:], b[head:], autojunk=False).get_opcodes():
+        yield from itertools.zip_longest(old.children[head + i : head + j], new.children[head + k : head + n])
+    yield from zip(old.children[len(a) :], new.children[len(b) :], strict=True)
+
+
 def _differences(old: Tree, new: Tree, path: str) -> Iterator[Difference]:
     if old == new:
         return
     if (old.module, old.args) != (new.module, new.args):
         yield Difference(path, old, new)
         return
-    before, after = dict(old.children), dict(new.children)
-    if old.is_container and list(before) != list(after):
-        yield from _in_row(old, new, path)
-        return
-    for slot in dict.fromkeys((*before, *after)):
-        below = f"{path}.{slot}" if path else slot
-        left, right = before.get(slot), after.get(slot)
-        if left is not None and right is not None:
-            yield from _differences(left, right, below)
-        else:
-            yield Difference(below, left, right)
-
-
-def _in_row(old: Tree, new: Tree, path: str) -> Iterator[Difference]:
-    """Yield the children that came and went, those at either end that are the same left aside."""
-    before, after = [c for _, c in old.children], [c for _, c in new.children]
-    head = 0
-    while head < min(len(before), len(after)) and before[head] == after[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(before), len(after)) - head and before[-1 - tail] == after[-1 - tail]:
-        tail += 1
-    gone = old.children[head : len(before) - tail]
-    come = new.children[head : len(after) - tail]
-    for i in range(max(len(gone), len(come))):
-        left, right = (row[i] if i < len(row) else None for row in (gone, come))
+    for left, right in aligned(old, new):
         slot = right[0] if right is not None else left[0] if left is not None else ""
         below = f"{path}.{slot}" if path else slot
         if left is not None and right is not None:

@@ -1,0 +1,172 @@
+"""`llmastool tree`: look at a network, and compare two."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmastool.cli.options import add_folder, add_json, count
+from llmastool.errors import TreeError
+
+if TYPE_CHECKING:
+    from llmastool.trees.observe import Network
+    from llmastool.trees.tree import Tree
+
+_EPILOG = """
+trees:
+  FILE              a tree as JSON, such as artifacts/final/best.json
+  FILE:CANDIDATE    one of an archive, by the start of its name or id, such as artifacts/search/archive.json:r02-05
+
+example:
+  llmastool tree diff artifacts/search/archive.json:r00-00 artifacts/search/archive.json:r02-05
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser("tree", help="look at networks", description="Look at a network, or compare two.")
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, run, purpose in (
+        ("show", run_show, "list a network's slots with shapes, costs and origin"),
+        ("summary", run_summary, "say in a few lines what a network is made of"),
+        ("diff", run_diff, "say what differs between two trees"),
+    ):
+        command = inner.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("tree", metavar="TREE", help="see below")
+        if name == "diff":
+            command.add_argument("other", metavar="TREE", help="the tree to compare it with")
+        else:
+            add_folder(command, "--registry", "artifacts/registry", "the registry")
+            command.add_argument("--shape", metavar="SHAPE", help="of an input, batch first; that of an archive's data")
+        if name == "show":
+            command.add_argument("--depth", type=count, metavar="N", help="so many levels only")
+        add_json(command)
+        command.set_defaults(run=run)
+
+
+def run_show(arguments: argparse.Namespace) -> None:
+    """Run `tree show`.
+
+    Raises:
+        TreeError: there is no such tree, or it cannot be built.
+        RegistryError: the registry is missing, or lacks a module of the tree.
+    """
+    from llmastool.cli.output import as_json, clean, columns
+    from llmastool.trees.text import lines
+
+    network = _network(arguments)
+    found = lines(network.profile, network.catalog.bundles, arguments.depth)
+    if arguments.json:
+        as_json([asdict(line) for line in found])
+        return
+    rows = [
+        [
+            f"{'  ' * line.depth}{line.path}",
+            clean(line.module)[:72],
+            "x".join(map(str, line.out_shape[1:])) if line.out_shape else "several",
+            line.parameters,
+            line.flops,
+            line.origin,
+        ]
+        for line in found
+    ]
+    columns(rows, ("SLOT", "MODULE", "GIVES", "PARAMETERS", "FLOPS", "FROM"))
+    print(_total(network))
+
+
+def run_summary(arguments: argparse.Namespace) -> None:
+    """Run `tree summary`.
+
+    Raises:
+        TreeError: there is no such tree, or it cannot be built.
+        RegistryError: the registry is missing, or lacks a module of the tree.
+    """
+    from collections import Counter
+
+    from llmastool.cli.output import as_json
+    from llmastool.trees.text import origin
+
+    network = _network(arguments)
+    profile = network.profile
+    families = Counter(slot.family for slot in profile.slots if slot.leaf)
+    sources = sorted({o for s in profile.slots if (o := origin(s.module, network.catalog.bundles))})
+    if arguments.json:
+        costs = {k: getattr(profile, k) for k in ("in_shape", "out_shape", "parameters", "flops", "depth")}
+        as_json({"id": network.tree.id, **costs, "families": dict(sorted(families.items())), "sources": sources})
+        return
+    print(f"tree      {network.tree.id}")
+    print(_total(network))
+    print(f"layers    {', '.join(f'{n} {family}' for family, n in families.most_common())}")
+    for source in sources:
+        print(f"mined     {source}")
+
+
+def run_diff(arguments: argparse.Namespace) -> None:
+    """Run `tree diff`.
+
+    Raises:
+        TreeError: there is no such tree.
+    """
+    from llmastool.cli.output import as_json, clean
+    from llmastool.trees.text import diff
+
+    found = diff(_read(arguments.tree)[0], _read(arguments.other)[0])
+    if arguments.json:
+        as_json(found)
+        return
+    print(clean("\n".join(found)) if found else "the trees are the same")
+
+
+def _total(network: Network) -> str:
+    profile = network.profile
+    shapes = " -> ".join("x".join(map(str, shape[1:])) for shape in (profile.in_shape, profile.out_shape))
+    return f"{shapes}, {profile.parameters:,} parameters, {profile.flops:,} multiply-adds, depth {profile.depth}"
+
+
+def _network(arguments: argparse.Namespace) -> Network:
+    from llmastool.registry.query import shape_of
+    from llmastool.trees.catalog import Catalog
+    from llmastool.trees.observe import BATCH, Network
+
+    tree, data_shape = _read(arguments.tree)
+    shape = shape_of(arguments.shape) if arguments.shape is not None else data_shape
+    if shape is None:
+        raise TreeError(f"{arguments.tree}: expected the shape of an input as well; give --shape, such as 2,3,32,32")
+    return Network(tree, Catalog.open(arguments.registry), (max(shape[0], BATCH), *shape[1:]))
+
+
+def _read(name: str) -> tuple[Tree, tuple[int, ...] | None]:
+    """Return a tree, and the shape of the data that it was made for where that is known."""
+    from llmastool.canonical import read_json
+    from llmastool.trees.tree import Tree
+
+    path, _, candidate = (name, "", "") if Path(name).exists() else name.rpartition(":")
+    file = Path(path or name)
+    if not file.is_file():
+        raise TreeError(f"{name}: expected a file with a tree, or FILE:CANDIDATE, found no file {file}")
+    try:
+        content = read_json(file)
+    except ValueError as error:
+        raise TreeError(f"{file}: expected JSON, got something else: {error}") from None
+    if not isinstance(content, dict) or "entries" not in content:
+        return Tree.from_json(content), None
+    named = {_name(e["candidate"]): e["candidate"] for e in content["entries"]}
+    chosen = [c for n, c in named.items() if n.startswith(candidate) or c["id"].startswith(candidate)]
+    if not candidate or len(chosen) != 1:
+        known = ", ".join(sorted(named)[:8])
+        raise TreeError(f"{name}: expected one candidate, as in {file}:r00-00, found {len(chosen)}; there are {known}")
+    return Tree.from_json(chosen[0]["tree"]), (1, *content["data"]["shape"])
+
+
+def _name(candidate: dict[str, object]) -> str:
+    from llmastool.candidate import Candidate
+
+    return Candidate.from_json(candidate).name
