@@ -92,7 +92,7 @@ def reasons(table: Sequence[Json], most: int = 10) -> Json:
     found: dict[str, Counter[str]] = {}
     for row in table:
         if row["stage"] != "ok":
-            message = re.sub(r"\d+", "N", row["message"])[:120]
+            message = _alike(row["message"])
             found.setdefault(row["stage"], Counter())[message] += 1
     return {
         stage: {"all": counts.total(), "reasons": [{"message": m, "count": n} for m, n in counts.most_common(most)]}
@@ -100,9 +100,14 @@ def reasons(table: Sequence[Json], most: int = 10) -> Json:
     }
 
 
+def _alike(message: str) -> str:
+    """Return a message without its numbers and the folders of its paths, so that those of one kind count together."""
+    return re.sub(r"\d+", "N", re.sub(r"/[\w./-]*/", "", message))[:120]
+
+
 def judged_reasons(lines: Sequence[Json], stage: str, most: int = 10) -> Json:
     """Return the most common reasons for which items fell at a stage of the judge."""
-    counts = Counter(re.sub(r"\d+", "N", reason(line, stage))[:120] for line in lines)
+    counts = Counter(_alike(reason(line, stage)) for line in lines)
     return [{"message": m, "count": n} for m, n in counts.most_common(most)]
 
 

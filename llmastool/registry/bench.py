@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from llmastool.canonical import Json, dumps
+from llmastool.meta import shapes_only
 from llmastool.mining.bundle import CallSite
 from llmastool.registry.arguments import Proposal, Sighting, proposals
 from llmastool.registry.call import PLAIN, Call, example
@@ -184,7 +185,7 @@ class Bench:
         x = example(given.shape, given.call.dtype, self.fast.device)
         try:
             args, kwargs = given.call.inputs(x)
-            with torch.no_grad(), torch.device(x.device), patience(PATIENCE):
+            with torch.no_grad(), torch.device(x.device), patience(PATIENCE), shapes_only(x.device):
                 picks = find_output(net(*args, **kwargs), given.shape)
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next input is tried
             self.errors.append(error)

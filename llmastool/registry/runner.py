@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 import time
@@ -14,10 +13,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmastool.canonical import Json
+from llmastool.meta import shapes_only
 from llmastool.modes import training
 from llmastool.registry.call import PLAIN, Call, example
 from llmastool.registry.patience import patience
-from llmastool.registry.unset import unset_weights
 from llmastool.trees.profile import Shape
 
 SEED = 0
@@ -61,8 +60,7 @@ class Runner:
         started = time.process_time()
         torch.default_generator.manual_seed(SEED)  # of the CPU alone: seeding all devices takes milliseconds
         device = device or self.device
-        drawing = unset_weights() if device == "meta" else contextlib.nullcontext()
-        with torch.device(device), patience(PATIENCE), drawing:
+        with torch.device(device), patience(PATIENCE), shapes_only(device):
             built = self.cls(**{k: self.decode(v) for k, v in args.items()})
         if not isinstance(built, nn.Module):
             raise TypeError(f"the constructor returned {type(built).__name__}, expected a torch.nn.Module")
@@ -111,7 +109,7 @@ def forward(net: nn.Module, x: torch.Tensor, call: Call = PLAIN, seed: int = SEE
     """
     args, kwargs = call.inputs(x)
     torch.default_generator.manual_seed(seed)
-    with torch.device(x.device), patience(PATIENCE):
+    with torch.device(x.device), patience(PATIENCE), shapes_only(x.device):
         out = net(*args, **kwargs)
     picked = call.pick(out)
     if not isinstance(picked, torch.Tensor) or not picked.is_floating_point():

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmastool.errors import TreeError
+from llmastool.meta import ShapesOnly
 from llmastool.modes import training
 from llmastool.registry.capture import Captured
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES
@@ -58,7 +59,7 @@ class Network:
             TreeError: it cannot be built, or its forward fails on this shape; the message starts with the path.
             RegistryError: the catalog lacks a module.
         """
-        with torch.device("meta"), quiet():
+        with torch.device("meta"), quiet(), ShapesOnly():
             self._net, self._captured = build_captured(tree, catalog)
         self.tree, self.catalog = tree, catalog
         self.profile = profile(self._net, self._captured, catalog, in_shape)
@@ -87,7 +88,7 @@ def out_shape(tree: Tree, catalog: Catalog, in_shape: Shape) -> Shape:
         TreeError: it cannot be built, does not take that input, or gives something other than one tensor.
     """
     try:
-        with torch.device("meta"), torch.no_grad(), quiet():
+        with torch.device("meta"), torch.no_grad(), quiet(), ShapesOnly():
             out = training(build(tree, catalog))(torch.empty(in_shape, device="meta"))
     except Exception as error:
         raise TreeError(f"it does not take an input of shape {in_shape}: {_line(error)}") from error
@@ -107,7 +108,7 @@ def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shap
         handles.append(module.register_forward_pre_hook(_before(module, seen, stack, names, largest)))
         handles.append(module.register_forward_hook(_after(module, seen, stack)))
     try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad(), quiet():
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), quiet(), ShapesOnly():
             out = training(net)(torch.empty(in_shape, device="meta"))
     except Exception as error:
         where = stack[-1] if stack else "<root>"

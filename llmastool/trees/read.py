@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from llmastool.canonical import Json
 from llmastool.errors import TreeError
+from llmastool.meta import ShapesOnly
 from llmastool.registry.capture import Captured, capture
 from llmastool.registry.loading import PREFIX
 from llmastool.trees.build import build
@@ -107,8 +109,7 @@ class _Reader:
             inner = ((slot, c, _join(path, slot)) for slot, c in _children(module))
             return Tree(name, {}, tuple((slot, self._shared(c, at) or self.read(c, at)) for slot, c, at in inner))
         args = encode_args(module, self.built.captured, self.catalog, _join(self.around, path))
-        with torch.device("meta"):
-            twin = _Built(*build_captured(Tree(name, args), self.catalog))
+        twin = _twin(Tree(name, args), self.catalog)
         return Tree(name, args, tuple(self._differences(module, twin.net, twin, path, "")))
 
     def _shared(self, module: nn.Module, path: str) -> Tree | None:
@@ -143,6 +144,21 @@ class _Reader:
         if self.catalog.name(type(a)) in CONTAINERS:
             return [n for n, _ in _children(a)] == [n for n, _ in _children(b)]
         return _mark_of_call(a, self.built.captured) == _mark_of_call(b, twin.captured)
+
+
+def _twin(tree: Tree, catalog: Catalog) -> _Built:
+    """Return what a constructor makes by itself, on the meta device; the same again for the same call."""
+    known = _TWINS.setdefault(catalog, {})
+    if tree.id not in known:
+        if len(known) >= _MOST_TWINS:
+            known.pop(next(iter(known)))
+        with torch.device("meta"), ShapesOnly():
+            known[tree.id] = _Built(*build_captured(tree, catalog))
+    return known[tree.id]
+
+
+_TWINS: WeakKeyDictionary[Catalog, dict[str, _Built]] = WeakKeyDictionary()
+_MOST_TWINS = 512
 
 
 def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -74,13 +74,3 @@ def test_a_constructor_without_end_is_one_failed_guess(monkeypatch: pytest.Monke
     with pytest.raises(TookTooLong):
         runner.build({"levels": 40})
     assert isinstance(runner.build({"levels": 2}), Doubling)
-
-
-def test_a_build_on_meta_draws_no_weights_and_leaves_torch_as_it_was() -> None:
-    before = nn.init.kaiming_uniform_
-    built = Runner(nn.Linear, lambda value: value, device="meta").build({"in_features": 2, "out_features": 3})
-    assert built.weight.shape == (3, 2)
-    assert nn.init.kaiming_uniform_ is before
-    real = Runner(nn.Linear, lambda value: value).build({"in_features": 2, "out_features": 3})
-    assert isinstance(real, nn.Linear)
-    assert real.weight.abs().sum() > 0
