@@ -66,6 +66,9 @@ def value(given: Json, name: Callable[[str], str] = str, module: Callable[[Json]
     if "$tree" in given:
         tree = given["$tree"]
         return module(tree) if module is not None else f"{tree['module']}({arguments(tree.get('args', {}))})"
+    if "$object" in given:
+        state = ", ".join(f"{key}={inner(part)}" for key, part in given["$object"]["state"].items())
+        return f"{name(str(given['$object']['class']))}({state})"
     if any(key.startswith("$") for key in given):
         return json.dumps(given, ensure_ascii=False)
     return "{" + ", ".join(f"{key!r}: {inner(part)}" for key, part in given.items()) + "}"

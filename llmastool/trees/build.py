@@ -11,7 +11,7 @@ from torch import nn
 from llmastool.canonical import Json
 from llmastool.errors import TreeError
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.tree import POSITIONAL, SAME, Tree, from_body
+from llmastool.trees.tree import POSITIONAL, SAME, Tree, from_body, join
 
 
 def build(tree: Tree, catalog: Catalog) -> nn.Module:
@@ -31,10 +31,10 @@ def _whole(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
         try:
             found = net.get_submodule(target)
         except AttributeError:
-            where = _join(path, slot)
+            where = join(path, slot)
             raise TreeError(f"{where}: expected the module at {target!r}, but nothing stands there") from None
         if slot == target or slot.startswith(f"{target}."):
-            raise TreeError(f"{_join(path, slot)}: a module cannot stand within itself, at {target!r}")
+            raise TreeError(f"{join(path, slot)}: a module cannot stand within itself, at {target!r}")
         net.set_submodule(slot, found)
     return net
 
@@ -42,7 +42,7 @@ def _whole(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
 def _build(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
     net = _construct(tree, catalog, path)
     for slot, child in tree.children:
-        below = _join(path, slot)
+        below = join(path, slot)
         # What is shared is put in at the end; until then, something has to stand there.
         built = nn.Identity() if child.module == SAME else _build(child, catalog, below)
         if tree.is_container:
@@ -75,7 +75,3 @@ def _put(net: nn.Module, slot: str, built: nn.Module, path: str) -> None:
     except AttributeError:
         raise TreeError(f"{path}: expected a slot of {type(net).__name__}, found none of that name") from None
     net.set_submodule(slot, built)
-
-
-def _join(path: str, slot: str) -> str:
-    return f"{path}.{slot}" if path else slot

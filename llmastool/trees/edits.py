@@ -1,7 +1,7 @@
 """Edits: functions from tree to tree. An edit holds when the slot's observed shapes still fit, or it is refused.
 
 Where the shapes do not fit by themselves, the cheapest adapter is added; it is an ordinary node of the new tree. The
-precondition of every kind stands beside it in `Kind`; all but `restore` and `graft` need one tensor in and one out.
+precondition of every kind stands beside it in `Kind`; all but `restore` need one tensor in and one out.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from llmastool.trees.diff import aligned
-from llmastool.trees.tree import Tree
+from llmastool.trees.tree import Tree, join
 
 Origins = Mapping[str, str | None]
 """Old path by new path; None where something new stands. What lies below a path is found by the longest path above."""
@@ -28,14 +28,14 @@ def _origins(old: Tree, new: Tree, before: str, after: str) -> Iterator[tuple[st
         kept = next(((p, before) for p, node in new.walk() if p and node == old), None)
         taken = next((("", p) for p, node in old.walk() if p and node == new), None)
         for below, above in filter(None, (kept, taken)):  # it was wrapped in something, or freed of it
-            yield _join(after, below), above if below else _join(before, above)
+            yield join(after, below), above if below else join(before, above)
         return
     yield after, before
     for left, right in aligned(old, new):
         if right is not None and left is not None:
-            yield from _origins(left[1], right[1], _join(before, left[0]), _join(after, right[0]))
+            yield from _origins(left[1], right[1], join(before, left[0]), join(after, right[0]))
         elif right is not None:
-            yield _join(after, right[0]), None
+            yield join(after, right[0]), None
 
 
 def inherit(net: nn.Module, state: Mapping[str, torch.Tensor], origin: Origins) -> list[str]:
@@ -66,9 +66,5 @@ def _source(name: str, origin: Origins) -> str | None:
         path = ".".join(parts[:cut])
         if path in origin:
             before = origin[path]
-            return _join(before, ".".join(parts[cut:])) if before is not None else None
+            return join(before, ".".join(parts[cut:])) if before is not None else None
     return None
-
-
-def _join(path: str, rest: str) -> str:
-    return f"{path}.{rest}" if path and rest else path or rest

@@ -22,7 +22,7 @@ from llmastool.registry.capture import Captured, capture
 from llmastool.registry.loading import PREFIX
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.tree import CONTAINERS, POSITIONAL, SAME, Tree
+from llmastool.trees.tree import CONTAINERS, POSITIONAL, SAME, Tree, join
 
 
 def build_captured(tree: Tree, catalog: Catalog) -> tuple[nn.Module, Captured]:
@@ -101,14 +101,14 @@ class _Reader:
 
     def read(self, module: nn.Module, path: str) -> Tree:
         """Return the tree of a module that stands at a path."""
-        where = _join(self.around, path) or "<root>"
+        where = join(self.around, path) or "<root>"
         name = self.catalog.name(type(module))
         if name is None:
             raise TreeError(f"{where}: {type(module).__qualname__} is in no registry; mine its source")
         if name in CONTAINERS:
-            inner = ((slot, c, _join(path, slot)) for slot, c in _children(module))
+            inner = ((slot, c, join(path, slot)) for slot, c in _children(module))
             return Tree(name, {}, tuple((slot, self._shared(c, at) or self.read(c, at)) for slot, c, at in inner))
-        args = encode_args(module, self.built.captured, self.catalog, _join(self.around, path))
+        args = encode_args(module, self.built.captured, self.catalog, join(self.around, path))
         twin = _twin(Tree(name, args), self.catalog)
         return Tree(name, args, tuple(self._differences(module, twin.net, twin, path, "")))
 
@@ -123,14 +123,14 @@ class _Reader:
         """Yield the children, at any depth, that differ from those of a freshly built twin."""
         others = dict(_children(other))
         for name, child in _children(module):
-            slot, below = _join(prefix, name), _join(path, name)
+            slot, below = join(prefix, name), join(path, name)
             fresh = others.get(name)
             if fresh is None:
                 made = f"{type(module).__qualname__} has a child that its constructor does not make"
-                raise TreeError(f"{_join(self.around, below)}: {made}")
+                raise TreeError(f"{join(self.around, below)}: {made}")
             shared, shared_there = self._shared(child, below), twin.first[fresh] != slot
             if shared is not None:
-                if shared.args["path"] != _join(path[: len(path) - len(prefix)].rstrip("."), twin.first[fresh]):
+                if shared.args["path"] != join(path[: len(path) - len(prefix)].rstrip("."), twin.first[fresh]):
                     yield slot, shared
             elif shared_there or not self._same(child, fresh, twin):
                 yield slot, self.read(child, below)
@@ -196,7 +196,3 @@ def _dotted(value: Any) -> str:
     """Return the dotted name of a class or function, the same for a mined one and for its original."""
     module = str(getattr(value, "__module__", ""))
     return f"{module.partition('.')[2] if module.startswith(PREFIX) else module}.{value.__qualname__}"
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path and name else path or name

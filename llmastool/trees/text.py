@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle
+from llmastool.registry import words
 from llmastool.trees.diff import differences
 from llmastool.trees.profile import Profile, Shape, Slot
 from llmastool.trees.tree import SAME, Tree
@@ -68,32 +69,16 @@ def origin(module: str, bundles: Mapping[str, Bundle]) -> str:
 
 def called(module: str, args: Mapping[str, Json] | None) -> str:
     """Return a constructor's call in short, e.g. `Conv2d(in_channels=3, out_channels=8)`."""
-    name = module.partition("@")[0].rpartition(".")[2]
-    if args is None:
-        return f"{name}(?)"
-    return f"{name}({', '.join(f'{k}={value(v)}' for k, v in args.items())})"
+    given = ", ".join(f"{k}={_value(v)}" for k, v in args.items()) if args is not None else "?"
+    return f"{_last(module)}({given})"
 
 
-def value(arg: Json) -> str:
-    """Return an argument in short."""
-    if isinstance(arg, list):
-        return f"[{', '.join(map(value, arg))}]"
-    if not isinstance(arg, Mapping):
-        return repr(arg)
-    if "$ref" in arg:
-        return str(arg["$ref"]).partition("@")[0].rpartition(".")[2]
-    if "$tuple" in arg:
-        return f"({', '.join(map(value, arg['$tuple']))})"
-    if "$tree" in arg:
-        return called(arg["$tree"]["module"], arg["$tree"].get("args", {}))
-    if "$object" in arg:
-        return called(arg["$object"]["class"], arg["$object"]["state"])
-    part = arg.get("$partial") or arg.get("$call")
-    if isinstance(part, Mapping):
-        given = [*map(value, part["args"]), *(f"{k}={value(v)}" for k, v in part["kwargs"].items())]
-        inner = f"{value(part['func'])}({', '.join(given)})"
-        return f"partial {inner}" if "$partial" in arg else inner
-    return "{" + ", ".join(f"{k!r}: {value(v)}" for k, v in arg.items()) + "}"
+def _value(arg: Json) -> str:
+    return words.value(arg, _last, lambda tree: called(tree["module"], tree.get("args", {})))
+
+
+def _last(reference: str) -> str:
+    return reference.partition("@")[0].rpartition(".")[2]
 
 
 def diff(old: Tree, new: Tree) -> list[str]:
@@ -107,7 +92,7 @@ def diff(old: Tree, new: Tree) -> list[str]:
         before, after = difference.old, difference.new
         where = difference.path or "<root>"
         if before is not None and after is not None and before.module == after.module and before.module != SAME:
-            found.append(f"~ {where}  {called(before.module, {})[:-2]}: {'; '.join(_changed(before.args, after.args))}")
+            found.append(f"~ {where}  {_last(before.module)}: {'; '.join(_changed(before.args, after.args))}")
             kept = Tree(before.module, after.args, before.children)
             found += [f"  {line}" for line in (diff(kept, after) if kept != after else ())]
             continue
@@ -119,8 +104,8 @@ def diff(old: Tree, new: Tree) -> list[str]:
 def _changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterator[str]:
     for name in dict.fromkeys((*before, *after)):
         if before.get(name) != after.get(name):
-            left = value(before[name]) if name in before else "default"
-            right = value(after[name]) if name in after else "default"
+            left = _value(before[name]) if name in before else "default"
+            right = _value(after[name]) if name in after else "default"
             yield f"{name} {left} -> {right}"
 
 

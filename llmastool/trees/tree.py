@@ -193,6 +193,11 @@ def _references(value: Json) -> Iterator[str]:
                 yield from _references(item)
 
 
+def join(path: str, slot: str) -> str:
+    """Return the dotted path of a slot below a path; either may be empty."""
+    return f"{path}.{slot}" if path and slot else path or slot
+
+
 def from_body(value: Json, path: str = "") -> Tree:
     """Read a node that stands inside another's arguments, where the version is left out; `path` is for messages."""
     return _parse(value, path)
