@@ -73,6 +73,10 @@ bench-spine: $(READY)  ## Measure the figures of benchmarks/results/spine.json
 bench-mining: $(READY)  ## Measure the figures of benchmarks/results/mining.json; ARGS="--only three" for a part
 	$(BIN)/python -m benchmarks.mining $(ARGS)
 
+.PHONY: bench-trees
+bench-trees: $(READY)  ## Measure the figures of benchmarks/results/trees.json; ARGS="--only edits" for a part
+	$(BIN)/python -m benchmarks.trees $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay
 	rm -rf artifacts runs .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,10 @@ KINDS = {
     "blocks": "benchmarks.mining_parts.blocks",
     "alone": "benchmarks.mining_parts.alone",
     "read_in": "benchmarks.tree_parts.read_in",
+    "starts": "benchmarks.tree_parts.starts",
+    "chains": "benchmarks.tree_parts.chains",
+    "speed": "benchmarks.tree_parts.speed",
+    "evolved": "benchmarks.tree_parts.evolved",
 }
 """The module of each kind, which has a function `prepare`: from a request to its items, and what is done with one."""
 
@@ -40,7 +44,8 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.nn.Linear(2, 2)(torch.randn(2, 2)).sum().backward()  # what torch starts at first use is there in every child
     items, work = importlib.import_module(KINDS[sys.argv[1]]).prepare(request)
-    for done in run_forked(items, work, seconds=request["seconds"], workers=request["workers"]):
+    limits = {name: request[name] for name in ("seconds", "workers", "gib")}
+    for done in run_forked(items, work, **limits):
         json.dump({"item": done.item, "said": done.said, "ending": done.ending}, out)
         out.write("\n")
         out.flush()

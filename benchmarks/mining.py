@@ -11,7 +11,6 @@ Every module is judged from outside, in a process of its own, with the package t
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import tempfile
@@ -19,12 +18,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import nnrag
-from benchmarks.machine import ROOT, describe
+from benchmarks.machine import ROOT
 from benchmarks.mining_parts import alone, figures
 from benchmarks.mining_parts.judging import judge, passed
 from benchmarks.mining_parts.memory import Watched
 from benchmarks.mining_parts.registries import GROUPS, SEED, Setting, built, definitions, funnels
-from llmastool.canonical import Json, read_json, write_json
+from benchmarks.parts import measure
+from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle
 
 RESULTS = ROOT / "benchmarks" / "results" / "mining.json"
@@ -211,13 +211,7 @@ def main() -> None:
     if options.fresh:
         for name in (*GROUPS, "nnrag"):
             shutil.rmtree(folder / name, ignore_errors=True)
-    results = read_json(options.results) if options.results.exists() else {}
-    for name in options.only:
-        print(f"{name} ...", flush=True)
-        results[name] = {**PARTS[name](setting), "machine": describe()}
-        results |= _headline(results)
-        write_json(options.results, results)
-        print(json.dumps({k: v for k, v in results[name].items() if k != "machine"}, indent=1)[:4000], flush=True)
+    measure(options.only, PARTS, setting, options.results, _headline)
 
 
 _HEADLINE = {

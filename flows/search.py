@@ -46,8 +46,7 @@ def search(
     params = Params.load(params_file)
     run = run_folder(runs, params, data, registry)
     get_run_logger().info("the run is kept in %s", run)
-    with only_writer(out), only_writer(run):
-        state = Search.open(params, registry, data, run)
+    with only_writer(out), only_writer(run), Search.open(params, registry, data, run) as state:
         view = View(params, run, registry, mlflow)
         with training_pool(params.training.workers) as pool:
             while not state.done:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
 from llmastool import seeds
 from llmastool.candidate import Candidate
-from llmastool.canonical import dumps
+from llmastool.canonical import Json, dumps
 from llmastool.errors import EditRefused
 from llmastool.filler.question import MAX_CHOICES, Choice, Fill, Question
 from llmastool.planner.plan import Option, Plan
+from llmastool.trees.donors import Donors
 from llmastool.trees.edits import apply
 from llmastool.trees.gates import Budget, Fell, check
-from llmastool.trees.moves import Group, Move, moves
+from llmastool.trees.moves import Group, Moves
 from llmastool.trees.observe import Network
+from llmastool.trees.offers import Move
+from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree
 
 _TRIES = 3
@@ -46,35 +50,48 @@ class Pool:
     """The edits that a round can choose from, over a set of parents."""
 
     def __init__(
-        self, parents: Sequence[Network], *, classes: int, budget: Budget, seen: set[str], rng: np.random.Generator
+        self,
+        parents: Sequence[Network],
+        moves: Moves,
+        *,
+        classes: int,
+        budget: Budget,
+        seen: set[str],
+        rng: np.random.Generator,
+        skip: Collection[str] = (),
+        trying: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Make a pool.
 
         Args:
-            parents: networks to edit, the best first.
+            parents: networks to edit, the best first; each can give subtrees to the others.
+            moves: what can be done to them.
             classes: number of classes of the data.
             budget: how large a child may be.
             seen: ids of trees that were proposed already.
             rng: settles what is looked at.
+            skip: edits that are not to be tried, by what `trying` was told of them.
+            trying: told of every edit before mined code is run for it.
         """
         self.parents = {p.tree.id: p for p in parents}
+        self.moves, self.donors = moves, Donors(parents)
         self.classes, self.budget, self.rng = classes, budget, rng
+        self.skip, self.trying = skip, trying
         self._seen = set(seen)
         self._counts: Counter[str] = Counter()
-        self._moves = {p.tree.id: moves(p, p.catalog.registry, rng) for p in parents if p.catalog.registry is not None}
         self._shown: dict[str, Child] = {}
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many edits were looked at and where they fell: `ok`, `edit`, `build`, `shape`, `budget`, `seen`."""
+        """How many edits were looked at, by the gate at which they fell; `ok` for none, `seen` for known trees."""
         return dict(sorted(self._counts.items()))
 
     @cached_property
     def _deck(self) -> list[tuple[str, Group]]:
         """Groups in the order in which they are looked at: parents, kinds and families take turns."""
         stacks: dict[tuple[str, str, str], list[tuple[str, Group]]] = {}
-        for parent, groups in self._moves.items():
-            for group in groups:
+        for parent, network in self.parents.items():
+            for group in self.moves.groups(network, self.donors):
                 stacks.setdefault((parent, group.kind, group.family), []).append((parent, group))
         for stack in stacks.values():
             self.rng.shuffle(stack)
@@ -113,13 +130,18 @@ class Pool:
 
     def _children(self, parent: str, group: Group, tries: int) -> Iterator[Child]:
         """Yield children of a group in random order, after at most `tries` edits."""
-        network, listed = self.parents[parent], self._moves[parent][group]
-        for i in self.rng.permutation(len(listed))[:tries]:
-            child = self._child(network, group, listed[i])
+        network = self.parents[parent]
+        for move in islice(self.moves.drawn(group, network, self.rng, self.donors), tries):
+            child = self._child(network, group, move)
             if child is not None:
                 yield child
 
     def _child(self, parent: Network, group: Group, move: Move) -> Child | None:
+        name = f"{parent.tree.id}: {move.edit.key}"
+        if name in self.skip:
+            self._counts["crash"] += 1
+            return None
+        self.trying(name)
         try:
             tree = apply(move.edit, parent).tree
         except EditRefused:
@@ -138,12 +160,22 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What an answer leads to."""
+
+    tree: Tree
+    change: str
+    """What was done to the parent, in one line."""
+    profile: Profile
+
+
+@dataclass(frozen=True)
 class Asked:
-    """A plan with its question and the children behind the question's keys."""
+    """A plan with its question and what is behind the question's keys."""
 
     plan: Plan
     question: Question
-    children: Mapping[str, Child]
+    children: Mapping[str, Made]
 
     def candidate(self, fill: Fill, round: int, index: int) -> Candidate:
         """Return the candidate that an answer leads to."""
@@ -153,10 +185,29 @@ class Asked:
             round=round,
             index=index,
             parent=self.plan.parent,
-            change=child.move.edit.describe(),
+            change=child.change,
             plan=self.plan.to_json(),
             fill=fill.to_json(),
         )
+
+    def to_json(self) -> Json:
+        """Return a JSON value that `from_json` reads back."""
+        children = {
+            key: {"tree": c.tree.to_json(), "change": c.change, "profile": c.profile.to_json()}
+            for key, c in self.children.items()
+        }
+        return {"plan": self.plan.to_json(), "question": asdict(self.question), "children": children}
+
+    @staticmethod
+    def from_json(value: Json) -> Asked:
+        """Read what `to_json` wrote."""
+        question = value["question"]
+        choices = tuple(Choice(**choice) for choice in question["choices"])
+        children = {
+            key: Made(Tree.from_json(c["tree"]), c["change"], Profile.from_json(c["profile"]))
+            for key, c in value["children"].items()
+        }
+        return Asked(Plan(**value["plan"]), Question(**{**question, "choices": choices}), children)
 
 
 def questions_for(plans: Sequence[Plan], pool: Pool, seed: int, round: int) -> list[Asked]:
@@ -173,7 +224,8 @@ def questions_for(plans: Sequence[Plan], pool: Pool, seed: int, round: int) -> l
         question = Question(
             context=_context(plan, children[0]), choices=choices, seed=seeds.derive(seed, "fill", round, index)
         )
-        found.append(Asked(plan, question, keyed))
+        made = {key: Made(c.tree, c.move.edit.describe(), c.network.profile) for key, c in keyed.items()}
+        found.append(Asked(plan, question, made))
     return found
 
 
@@ -208,7 +260,7 @@ def _context(plan: Plan, child: Child) -> str:
             f"slot {plan.slot}: {slot.module.partition('@')[0] or 'unknown'} ({slot.family}), "
             f"{slot.in_shape} -> {slot.out_shape}, stage {slot.stage}",
             f"around it: {near}",
-            f"plan: {plan.kind} with a module of family {plan.family}; chosen for {plan.reason} "
+            f"plan: {plan.kind}, family {plan.family}; chosen for {plan.reason} "
             f"(expected gain {plan.expected_gain:.2f} points, spread {plan.spread:.2f}, novelty {plan.novelty:.2f})",
         )
     )

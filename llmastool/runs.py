@@ -21,6 +21,9 @@ from llmastool.errors import LLMasToolError, RegistryError
 if TYPE_CHECKING:
     from llmastool.params import Params
 
+VERSION = 2
+"""Version of the event log; a search of another version is begun anew."""
+
 _HELD: set[Path] = set()
 """Locks of this process, so that a stage and the flow that it runs can both ask for the same one."""
 
@@ -44,7 +47,12 @@ def run_folder(root: Path, params: Params, data: Path, registry: Path) -> Path:
     """
     from llmastool.training.data import load_meta
 
-    what = {**_decisive(params), "data": load_meta(data)["digest"], "registry": registry_digest(registry)}
+    what = {
+        "version": VERSION,
+        **_decisive(params),
+        "data": load_meta(data)["digest"],
+        "registry": registry_digest(registry),
+    }
     folder = root / digest(what)[:16]
     write_json(folder / "run.json", what)
     return folder

@@ -6,11 +6,11 @@ was stopped anywhere goes on and ends with the archive that it would have had.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from llmastool import seeds
 from llmastool.archive import Entry, write_archive
@@ -21,15 +21,14 @@ from llmastool.filler.choose import make_filler
 from llmastool.outcome import Outcome
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
-from llmastool.proposals import Pool, questions_for
-from llmastool.start import population
+from llmastool.registry.store import Registry
 from llmastool.training.data import load_meta
-from llmastool.training.job import Job
-from llmastool.trees.catalog import Catalog
-from llmastool.trees.gates import Fell, check
-from llmastool.trees.observe import BATCH, Network
+from llmastool.training.job import Job, Parent
+from llmastool.training.process import WEIGHTS
+from llmastool.trees.gates import Fell
+from llmastool.trees.observe import BATCH
 from llmastool.trees.profile import Profile
-from llmastool.trees.tree import Tree
+from llmastool.workbench.client import Workbench
 
 if TYPE_CHECKING:
     from llmastool.params import Params
@@ -57,12 +56,10 @@ class Search:
 
     def __init__(self, params: Params, registry: Path, data: Path, run: Path) -> None:
         self.params, self.registry, self.data, self.run = params, registry, data, run
-        self.catalog = Catalog.open(registry)
         self.meta = load_meta(data)
-        self.in_shape = (BATCH, *self.meta["shape"])
+        self.bench = Workbench(registry, (BATCH, *self.meta["shape"]), self.meta["classes"], params.budget)
         self.planner = Planner(params.planner, params.seed)
         self.filler = make_filler(params.filler, run / "fills.jsonl")
-        self._networks: dict[str, Network | Fell] = {}
         self._rounds: list[Json] = []
         self._outcomes: dict[str, Outcome] = {}
         for event in read_lines(self._log):
@@ -82,7 +79,18 @@ class Search:
             RegistryError: the registry is missing or empty.
             DataError: the image set was not prepared.
         """
+        Registry.open(registry)
         return Search(params, registry, data, run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process in which trees are edited."""
+        self.bench.close()
 
     @property
     def done(self) -> bool:
@@ -120,7 +128,18 @@ class Search:
             recipe=config.recipe,
             seed=job_seed,
             device=config.device,
+            keep_weights=config.inherit,
+            parent=self._parent(candidate) if config.inherit else None,
         )
+
+    def _parent(self, candidate: Candidate) -> Parent | None:
+        """Return the trained network that a candidate was made from."""
+        outcome = self._outcomes.get(candidate.parent) if candidate.parent is not None else None
+        if outcome is None or not outcome.ok:
+            return None
+        parent = next(c for c, _ in self._candidates() if c.id == candidate.parent)
+        weights = self.trial_folder(parent) / WEIGHTS
+        return Parent(tree=parent.tree, key=self.job(parent).key, weights=weights)
 
     def trial_folder(self, candidate: Candidate) -> Path:
         """Return the folder of a candidate's training; its name says which candidate and which job."""
@@ -129,7 +148,9 @@ class Search:
     def entries(self) -> list[Entry]:
         """Return all evaluated candidates, in the order in which they were proposed."""
         return [
-            Entry(c, self._profile(c.tree), self._outcomes[c.id]) for c in self._candidates() if c.id in self._outcomes
+            Entry(candidate, profile, self._outcomes[candidate.id])
+            for candidate, profile in self._candidates()
+            if candidate.id in self._outcomes
         ]
 
     def write(self, out: Path) -> None:
@@ -140,43 +161,32 @@ class Search:
     # -- what happens in a round ---------------------------------------------------------------------------------
 
     def _start(self) -> Json:
-        named = population(self.params.start, self.catalog, self.in_shape, self.meta["classes"])
-        made = [
-            Candidate(tree=tree, round=0, index=i, parent=None, change=name, plan=None, fill=None)
-            for i, (name, tree) in enumerate(named)
-        ]
-        return {"candidates": [c.to_json() for c in made], "fallen": [o.to_json() for o in self._fallen(made)]}
+        candidates, fallen = [], []
+        for index, start in enumerate(self.bench.start(self.params.start)):
+            candidate = Candidate(
+                tree=start.tree, round=0, index=index, parent=None, change=start.name, plan=None, fill=None
+            )
+            fell = start.found if isinstance(start.found, Fell) else None
+            candidates.append(_proposed(candidate, None if isinstance(start.found, Fell) else start.found))
+            if fell is not None:
+                fallen.append(Outcome(candidate=candidate.id, gate=fell.gate, message=str(fell)).to_json())
+        return {"candidates": candidates, "fallen": fallen}
 
     def _evolve(self) -> Json:
         """Plan a round, have it filled, and return it as an event."""
-        number, config = self.round, self.params.search
+        number, config, seed = self.round, self.params.search, self.params.seed
         records = self._records()
-        trees = {c.id: c.tree for c in self._candidates()}
-        parents = [self._network(trees[tree]) for tree in self.planner.elites(records)]
-        pool = Pool(
-            [p for p in parents if isinstance(p, Network)],
-            classes=self.meta["classes"],
-            budget=self.params.budget,
-            seen=set(trees),
-            rng=seeds.generator(self.params.seed, "pool", number),
-        )
-        options = pool.options(config.pool)
+        trees = {c.id: c.tree for c, _ in self._candidates()}
+        parents = [trees[tree] for tree in self.planner.elites(records)]
+        options, _ = self.bench.options(parents, config.pool, seen=list(trees), seed=(seed, "pool", number))
         plans, report = self.planner.plan(records, options, config.per_round, round=number)
-        asked = questions_for(plans, pool, self.params.seed, number)
+        asked, counts = self.bench.questions(plans, seed, number)
         fills = self.filler.fill([a.question for a in asked])
-        made = [a.candidate(fill, number, index) for index, (a, fill) in enumerate(zip(asked, fills, strict=True))]
-        return {
-            "candidates": [c.to_json() for c in made],
-            "fallen": [],
-            "report": report.to_json(),
-            "pool": pool.counts,
-        }
-
-    def _fallen(self, made: Sequence[Candidate]) -> Iterator[Outcome]:
-        for candidate in made:
-            network = self._network(candidate.tree)
-            if isinstance(network, Fell):
-                yield Outcome(candidate=candidate.id, gate=network.gate, message=str(network))
+        made = [
+            _proposed(a.candidate(fill, number, index), a.children[fill.key].profile)
+            for index, (a, fill) in enumerate(zip(asked, fills, strict=True))
+        ]
+        return {"candidates": made, "fallen": [], "report": report.to_json(), "pool": dict(counts)}
 
     # -- the state, rebuilt from events --------------------------------------------------------------------------
 
@@ -194,12 +204,13 @@ class Search:
         outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
         self._outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
 
-    def _candidates(self) -> list[Candidate]:
-        return [Candidate.from_json(c) for event in self._rounds for c in event["candidates"]]
+    def _candidates(self) -> list[tuple[Candidate, Profile | None]]:
+        """Return all candidates, each with its profile where it has one."""
+        return [_read(proposed) for event in self._rounds for proposed in event["candidates"]]
 
     def _waiting(self) -> list[Candidate]:
         last = self._rounds[-1]["candidates"] if self._rounds else []
-        return [Candidate.from_json(c) for c in last if c["id"] not in self._outcomes]
+        return [c for c, _ in map(_read, last) if c.id not in self._outcomes]
 
     def _records(self) -> list[Record]:
         return [
@@ -212,18 +223,12 @@ class Search:
             for e in self.entries()
         ]
 
-    def _profile(self, tree: Tree) -> Profile | None:
-        network = self._network(tree)
-        return network.profile if isinstance(network, Network) else None
 
-    def _network(self, tree: Tree) -> Network | Fell:
-        """Return a tree observed, or the gate at which it fell; remembered."""
-        if tree.id not in self._networks:
-            try:
-                found: Network | Fell = check(
-                    tree, self.catalog, self.in_shape, self.meta["classes"], self.params.budget
-                )
-            except Fell as fell:
-                found = fell
-            self._networks[tree.id] = found
-        return self._networks[tree.id]
+def _proposed(candidate: Candidate, profile: Profile | None) -> Json:
+    """Return a candidate as the event log keeps it."""
+    return {"candidate": candidate.to_json(), "profile": profile.to_json() if profile is not None else None}
+
+
+def _read(proposed: Json) -> tuple[Candidate, Profile | None]:
+    profile = proposed["profile"]
+    return Candidate.from_json(proposed["candidate"]), Profile.from_json(profile) if profile is not None else None

@@ -139,3 +139,20 @@ def test_a_start_network_that_does_not_exist_is_named(opened: Opened, registry_f
         ConfigError, match=r"start\.mined\[0\] \(tiny\.nets\.NoSuchNet\): .*registry has none of that name"
     ):
         broken.ask()
+
+
+def test_children_begin_with_the_weights_of_their_parents(
+    opened: Opened, registry_folder: Path, tmp_path: Path
+) -> None:
+    params = yaml.safe_load(PARAMS)
+    params["training"]["inherit"] = True
+    params["search"] |= {"rounds": 1, "per_round": 2}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    data = opened(tmp_path).data
+    with Search.open(Params.load(tmp_path / "params.yaml"), registry_folder, data, tmp_path / "run") as search:
+        while not search.done:
+            step(search)
+        started, bred = search.entries()[:3], search.entries()[3:]
+    assert not any("inherited" in e.outcome.metrics for e in started)
+    assert bred and all(0 < e.outcome.metrics["inherited"] <= 1 for e in bred if e.outcome.ok)
+    assert all(search.job(e.candidate).parent is not None for e in bred)

@@ -6,16 +6,18 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from benchmarks.machine import ROOT
 from benchmarks.mining_parts.forked import Tell, Work
 from benchmarks.mining_parts.guess import tensors
-from benchmarks.mining_parts.judging import judge
+from benchmarks.mining_parts.judging import WORKERS, judge
 from benchmarks.mining_parts.modules import Builder, seed_all
 from llmastool import sandbox
 from llmastool.canonical import Json
@@ -90,33 +92,41 @@ def _export(home: Bundle, contract: Contract, bundles: dict[str, Bundle], tell: 
         text = export(tree, bundles, in_shape=contract.in_shape, title=home.name)
         resolver = Resolver(bundles)
         net = Builder(resolver.find(home.id), home, resolver).build(contract.args)
-        net.eval()
         x = example(contract.in_shape, contract.call.dtype, seed=1)
         args, kwargs = contract.call.inputs(x, 1)
-        written = {"args": _written(args, x), "kwargs": _written(kwargs, x)}
-        seed_all()
-        with torch.no_grad():
-            found = list(tensors(net(*args, **kwargs)))
-        if not found:
-            raise ValueError("no tensor came out")
+        written = {"args": written_down(args, x), "kwargs": written_down(kwargs, x)}
+        tell({"text": text, "given": written, "digest": digest_of(net, args, kwargs)})
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything
         tell({"fell": "export", "message": f"{type(error).__name__}: {error}"[:300]})
-        return
+
+
+def digest_of(net: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Return a hash of every bit that a network puts out in eval mode.
+
+    Raises:
+        ValueError: no tensor came out.
+    """
+    net.eval()
+    seed_all()
+    with torch.no_grad():
+        found = list(tensors(net(*args, **kwargs)))
+    if not found:
+        raise ValueError("no tensor came out")
     state = hashlib.sha256()
     for t in found:
         state.update(repr((tuple(t.shape), str(t.dtype))).encode() + t.contiguous().numpy().tobytes())
-    tell({"text": text, "given": written, "digest": state.hexdigest()})
+    return state.hexdigest()
 
 
-def _written(value: Any, x: torch.Tensor) -> Json:
+def written_down(value: Any, x: torch.Tensor) -> Json:
     """Return an argument as JSON, with tensors as what they are drawn from."""
     if isinstance(value, torch.Tensor):
         return {"$draw": [list(value.shape), str(value.dtype).removeprefix("torch."), 1 if value is x else 2]}
     if isinstance(value, tuple):
-        return {"$tuple": [_written(v, x) for v in value]}
+        return {"$tuple": [written_down(v, x) for v in value]}
     if isinstance(value, list):
-        return [_written(v, x) for v in value]
-    return {k: _written(v, x) for k, v in value.items()} if isinstance(value, dict) else value
+        return [written_down(v, x) for v in value]
+    return {k: written_down(v, x) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def bare_environment(folder: Path) -> Path:
@@ -135,28 +145,42 @@ def bare_environment(folder: Path) -> Path:
 
 def run_alone(registry: Path, items: Sequence[Json], work: Path, bare: Path) -> list[Json]:
     """Export modules, run each file by itself, and compare what comes out to the last bit."""
+    lines = judge("alone", {"registry": str(registry), "items": list(items)}, [registry])
+    names = [line["item"]["module"].partition("@")[0] for line in lines]
+    rows = run_files(lines, names, work / "exported", bare)
+    return [{"module": name, **row} for name, row in zip(names, rows, strict=True)]
+
+
+def run_files(lines: Sequence[Json], names: Sequence[str], folder: Path, bare: Path) -> list[Json]:
+    """Run exported files, two at a time, each by itself, and compare what comes out to the last bit.
+
+    Args:
+        lines: what the judge said of each: `text`, `given` and `digest`, or why there is no file.
+        names: names of the files, without their ending.
+        folder: where they are written.
+        bare: folder of the bare environment.
+    """
     python = bare_environment(bare)
-    folder = work / "exported"
     folder.mkdir(parents=True, exist_ok=True)
     check = folder / "check.py"
     check.write_text(CHECK)
-    rows = []
-    for line in judge("alone", {"registry": str(registry), "items": list(items)}, [registry]):
-        name = line["item"]["module"].partition("@")[0]
+
+    def run(line: Json, name: str) -> Json:
         said = next((s for s in line["said"] if "text" in s), None)
         if said is None:
             why = next((s["message"] for s in line["said"] if "message" in s), line["ending"])
-            rows.append({"module": name, "runs": False, "equal": False, "message": why})
-            continue
+            return {"runs": False, "equal": False, "message": why}
         file, given = folder / f"{name}.py", folder / f"{name}.json"
         file.write_text(said["text"])
         given.write_text(json.dumps(said["given"]))
         argv = [str(python), "-I", str(check), str(given), str(file)]
         command = sandbox.command(argv, readable=[folder, bare])
         done = subprocess.run(command, env=sandbox.environment(), capture_output=True, text=True, check=False)
-        row = {"module": name, "lines": len(said["text"].splitlines()), "runs": done.returncode == 0}
+        row = {"lines": len(said["text"].splitlines()), "runs": done.returncode == 0}
         row["equal"] = done.stdout.split()[-2:] == ["False", said["digest"]]
         if not row["runs"]:
             row["message"] = done.stderr.strip().splitlines()[-1][:300]
-        rows.append(row)
-    return rows
+        return row
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(run, lines, names))

@@ -41,7 +41,7 @@ class _Child:
     data: bytearray = field(default_factory=bytearray)
 
 
-def run_forked(items: Sequence[Json], work: Work, *, seconds: float, workers: int) -> Iterator[Done]:
+def run_forked(items: Sequence[Json], work: Work, *, seconds: float, workers: int, gib: float) -> Iterator[Done]:
     """Yield what became of every item, as they are done.
 
     Args:
@@ -49,12 +49,13 @@ def run_forked(items: Sequence[Json], work: Work, *, seconds: float, workers: in
         work: called with an item in a child of its own.
         seconds: wall time of one item.
         workers: items at once.
+        gib: address space of one item, on top of what the warm process has.
     """
     left = list(reversed(items))
     running: dict[int, _Child] = {}
     while left or running:
         while left and len(running) < workers:
-            child = _start(left.pop(), work, seconds)
+            child = _start(left.pop(), work, seconds, gib)
             running[child.pipe] = child
         patience = max(0.0, min(c.deadline for c in running.values()) - time.monotonic())
         ready, _, _ = select.select(list(running), [], [], patience)
@@ -67,23 +68,23 @@ def run_forked(items: Sequence[Json], work: Work, *, seconds: float, workers: in
                 yield _finish(child, late=now >= child.deadline)
 
 
-def _start(item: Json, work: Work, seconds: float) -> _Child:
+def _start(item: Json, work: Work, seconds: float, gib: float) -> _Child:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read)
-        _run(item, work, write, seconds)
+        _run(item, work, write, seconds, gib)
     os.close(write)
     return _Child(item, pid, read, time.monotonic() + seconds)
 
 
-def _run(item: Json, work: Work, pipe: int, seconds: float) -> None:
+def _run(item: Json, work: Work, pipe: int, seconds: float, gib: float) -> None:
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     enclose()
-    limits = Limits(memory_bytes=4 * GIB + virtual_memory(), cpu_seconds=int(seconds) + 5, open_files=1024)
+    limits = Limits(memory_bytes=int(gib * GIB) + virtual_memory(), cpu_seconds=int(seconds) + 5, open_files=1024)
     limits.apply()
     code = 1
     try:

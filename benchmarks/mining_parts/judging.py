@@ -17,7 +17,9 @@ SECONDS = 60.0
 """Wall time of one module under the judge: three times what a probe has, as it is not the judge's speed that counts."""
 
 
-def judge(kind: str, request: Json, readable: Sequence[Path] = (), seconds: float = SECONDS) -> list[Json]:
+def judge(
+    kind: str, request: Json, readable: Sequence[Path] = (), seconds: float = SECONDS, gib: float = 4.0
+) -> list[Json]:
     """Return a line for every item of a request, in the order of the items.
 
     Args:
@@ -25,6 +27,7 @@ def judge(kind: str, request: Json, readable: Sequence[Path] = (), seconds: floa
         request: what that kind needs, its `items` among it.
         readable: folders that the judge must see.
         seconds: time for one item.
+        gib: memory for one item.
 
     Raises:
         RuntimeError: the judge died.
@@ -32,7 +35,7 @@ def judge(kind: str, request: Json, readable: Sequence[Path] = (), seconds: floa
     argv = sandbox.command([sys.executable, "-m", "benchmarks.judge", kind], readable=readable)
     items = request["items"]
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as log:
-        json.dump({**request, "seconds": seconds, "workers": WORKERS}, given)
+        json.dump({**request, "seconds": seconds, "gib": gib, "workers": WORKERS}, given)
         given.seek(0)
         environment = sandbox.environment({"PYTHONWARNINGS": "ignore"})
         with subprocess.Popen(

@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.mining_parts.forked import Tell, Work
 from llmastool.canonical import Json
 from llmastool.errors import LLMasToolError
-from llmastool.mining.bundle import read_bundles
+from llmastool.mining.bundle import Bundle, read_bundles
 from llmastool.registry.store import Registry
 from llmastool.trees.agree import same_function, take_state
 from llmastool.trees.build import build
@@ -32,21 +32,25 @@ def prepare(request: Json) -> tuple[Sequence[Json], Work]:
     """Read the bundles, and make the original packages importable.
 
     Args:
-        request: `bundles`, a file; `paths`, from which the packages can be imported; `items`, each a family: `package`,
-            `family` and the `names` of its networks.
+        request: `bundles`, a file; `paths`, from which the packages can be imported; `items`, each with a `package` and
+            the `names` of its networks, of which the smallest is judged.
     """
-    sys.path[:0] = request["paths"]
-    bundles = {b.id: b for b in read_bundles(Path(request["bundles"]))}
-    for name in ("torchvision", "timm"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    bundles = originals(request)
 
     def work(item: Json, tell: Tell) -> None:
         name, size = _smallest(item)
         tell({"network": name, "parameters": size})
-        _judge(_maker(item["package"], name), Catalog(Registry([], bundles)), tell)
+        _judge(maker(item["package"], name), Catalog(Registry([], bundles)), tell)
 
     return request["items"], work
+
+
+def originals(request: Json) -> dict[str, Bundle]:
+    """Make the original packages importable, and return what was mined of them."""
+    sys.path[:0] = request["paths"]
+    for name in ("torchvision", "timm"):
+        importlib.import_module(name)
+    return {b.id: b for b in read_bundles(Path(request["bundles"]))}
 
 
 def networks(package: str) -> dict[str, list[str]]:
@@ -65,13 +69,14 @@ def networks(package: str) -> dict[str, list[str]]:
     return found
 
 
-def _maker(package: str, name: str) -> Callable[[], nn.Module]:
+def maker(package: str, name: str, **options: int) -> Callable[[], nn.Module]:
+    """Return what makes a network of a package."""
     if package == "torchvision":
         models = importlib.import_module("torchvision.models")
-        options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        return lambda: models.get_model(name, weights=None, **options)
+        slow = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        return lambda: models.get_model(name, weights=None, **slow, **options)
     timm = importlib.import_module("timm")
-    return lambda: timm.create_model(name, pretrained=False)
+    return lambda: timm.create_model(name, pretrained=False, **options)
 
 
 def _smallest(item: Json) -> tuple[str, int]:
@@ -82,7 +87,7 @@ def _smallest(item: Json) -> tuple[str, int]:
         if time.monotonic() > end:
             break
         with contextlib.suppress(Exception), torch.device("meta"):  # then it is not the one that is read
-            sizes[name] = sum(p.numel() for p in _maker(item["package"], name)().parameters())
+            sizes[name] = sum(p.numel() for p in maker(item["package"], name)().parameters())
     if not sizes:
         return item["names"][0], 0
     name = min(sizes, key=lambda n: (sizes[n], n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from llmastool.cli.options import add_folder, add_json, count
 from llmastool.errors import TreeError
 
 if TYPE_CHECKING:
-    from llmastool.trees.observe import Network
+    from llmastool.mining.bundle import Bundle
+    from llmastool.trees.profile import Profile
     from llmastool.trees.tree import Tree
 
 _EPILOG = """
@@ -62,8 +64,8 @@ def run_show(arguments: argparse.Namespace) -> None:
     from llmastool.cli.output import as_json, clean, columns
     from llmastool.trees.text import lines
 
-    network = _network(arguments)
-    found = lines(network.profile, network.catalog.bundles, arguments.depth)
+    _, profile, bundles = _looked_at(arguments)
+    found = lines(profile, bundles, arguments.depth)
     if arguments.json:
         as_json([asdict(line) for line in found])
         return
@@ -79,7 +81,7 @@ def run_show(arguments: argparse.Namespace) -> None:
         for line in found
     ]
     columns(rows, ("SLOT", "MODULE", "GIVES", "PARAMETERS", "FLOPS", "FROM"))
-    print(_total(network))
+    print(_total(profile))
 
 
 def run_summary(arguments: argparse.Namespace) -> None:
@@ -94,16 +96,15 @@ def run_summary(arguments: argparse.Namespace) -> None:
     from llmastool.cli.output import as_json
     from llmastool.trees.text import origin
 
-    network = _network(arguments)
-    profile = network.profile
+    tree, profile, bundles = _looked_at(arguments)
     families = Counter(slot.family for slot in profile.slots if slot.leaf)
-    sources = sorted({o for s in profile.slots if (o := origin(s.module, network.catalog.bundles))})
+    sources = sorted({o for s in profile.slots if (o := origin(s.module, bundles))})
     if arguments.json:
         costs = {k: getattr(profile, k) for k in ("in_shape", "out_shape", "parameters", "flops", "depth")}
-        as_json({"id": network.tree.id, **costs, "families": dict(sorted(families.items())), "sources": sources})
+        as_json({"id": tree.id, **costs, "families": dict(sorted(families.items())), "sources": sources})
         return
-    print(f"tree      {network.tree.id}")
-    print(_total(network))
+    print(f"tree      {tree.id}")
+    print(_total(profile))
     print(f"layers    {', '.join(f'{n} {family}' for family, n in families.most_common())}")
     for source in sources:
         print(f"mined     {source}")
@@ -125,22 +126,25 @@ def run_diff(arguments: argparse.Namespace) -> None:
     print(clean("\n".join(found)) if found else "the trees are the same")
 
 
-def _total(network: Network) -> str:
-    profile = network.profile
+def _total(profile: Profile) -> str:
     shapes = " -> ".join("x".join(map(str, shape[1:])) for shape in (profile.in_shape, profile.out_shape))
     return f"{shapes}, {profile.parameters:,} parameters, {profile.flops:,} multiply-adds, depth {profile.depth}"
 
 
-def _network(arguments: argparse.Namespace) -> Network:
+def _looked_at(arguments: argparse.Namespace) -> tuple[Tree, Profile, Mapping[str, Bundle]]:
+    """Return a tree, its profile, and the mined modules by id."""
     from llmastool.registry.query import shape_of
-    from llmastool.trees.catalog import Catalog
-    from llmastool.trees.observe import BATCH, Network
+    from llmastool.registry.store import Registry
+    from llmastool.trees.observe import BATCH
+    from llmastool.workbench.client import Workbench
 
     tree, data_shape = _read(arguments.tree)
     shape = shape_of(arguments.shape) if arguments.shape is not None else data_shape
     if shape is None:
         raise TreeError(f"{arguments.tree}: expected the shape of an input as well; give --shape, such as 2,3,32,32")
-    return Network(tree, Catalog.open(arguments.registry), (max(shape[0], BATCH), *shape[1:]))
+    bundles = Registry.open(arguments.registry).bundles
+    with Workbench(arguments.registry, (max(shape[0], BATCH), *shape[1:])) as bench:
+        return tree, bench.look(tree), bundles
 
 
 def _read(name: str) -> tuple[Tree, tuple[int, ...] | None]:

@@ -18,9 +18,9 @@ class Option:
     slot: str
     """Dotted path of the slot in that tree."""
     kind: str
-    """Kind of edit: `replace`, `insert`, `delete` or `set_args`."""
+    """Kind of edit; see `llmastool.trees.edits.Kind`."""
     family: str
-    """Family of the module that comes in, e.g. `convolution`; `none` when none does."""
+    """Family of the module that comes in or is changed, e.g. `convolution`; `none` for a deletion."""
     profile: Profile
     """Profile of the child."""
 

@@ -31,8 +31,33 @@ CODE_VERSION = 1
 """Raised by whoever changes what training computes: results of another version are not taken for this one's."""
 
 
+PARENT = "parent.safetensors"
+"""The weights that a job begins with, in the folder of its data."""
+
+
 class JobError(LLMasToolError):
     """A job's folder holds another job, or a job contradicts itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The network that a job's network was made from, trained."""
+
+    tree: Tree
+    """The network."""
+    key: str
+    """Key of the job that trained it."""
+    weights: Path
+    """Its weights."""
+
+    def to_json(self) -> Json:
+        """Return a JSON value that `from_json` reads back."""
+        return {"tree": self.tree.to_json(), "key": self.key, "weights": str(self.weights)}
+
+    @staticmethod
+    def from_json(value: Json) -> Parent:
+        """Read what `to_json` wrote."""
+        return Parent(tree=Tree.from_json(value["tree"]), key=value["key"], weights=Path(value["weights"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +84,8 @@ class Job:
     """CPU threads, 1 upwards. Not part of the key."""
     keep_weights: bool = False
     """Whether the trained weights stay in the folder. Not part of the key."""
+    parent: Parent | None = None
+    """Whose weights it begins with, in all modules that are the same; None for fresh weights everywhere."""
 
     def __post_init__(self) -> None:
         require(self.threads >= 1, "threads", "1 or more", self.threads)
@@ -77,7 +104,7 @@ class Job:
         """
         data = load_meta(self.data)["digest"]
         what = [self.tree.id, data, self.recipe.to_json(), self.seed, self.train_on, self.evaluate_on]
-        return digest([CODE_VERSION, *what])
+        return digest([CODE_VERSION, *what, *([self.parent.key] if self.parent is not None else [])])
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -91,6 +118,7 @@ class Job:
             "registry": None if self.registry is None else str(self.registry),
             "data": str(self.data),
             "recipe": self.recipe.to_json(),
+            "parent": self.parent.to_json() if self.parent is not None else None,
             **{k: getattr(self, k) for k in ("seed", "train_on", "evaluate_on", "device", "threads", "keep_weights")},
         }
 
@@ -103,6 +131,7 @@ class Job:
             "registry": None if value["registry"] is None else Path(value["registry"]),
             "data": Path(value["data"]),
             "recipe": from_mapping(Recipe, value["recipe"], "recipe"),
+            "parent": Parent.from_json(value["parent"]) if value["parent"] is not None else None,
         }
         return Job(**fields)
 
@@ -150,18 +179,34 @@ def _claim(job: Job, folder: Path) -> None:
             f"{folder}: holds job {found[:12]}, not {key[:12]}; a changed tree, dataset, recipe, seed or version of "
             "the code needs a folder of its own: remove this one or take another"
         )
-    absolute = {"data": str(folder / "data"), "registry": str(job.registry.resolve()) if job.registry else None}
+    absolute: dict[str, Json] = {
+        "data": str(folder / "data"),
+        "registry": str(job.registry.resolve()) if job.registry else None,
+    }
+    if job.parent is not None:
+        absolute["parent"] = {**job.parent.to_json(), "weights": str(folder / "data" / PARENT)}
     write_json(path, {"key": key, "job": {**job.to_json(), **absolute}})
 
 
 def _lay_out(job: Job, folder: Path) -> None:
-    """Put the job's splits into its folder. They are hard links, which the sandbox shows read-only, or else copies."""
+    """Put the job's splits into its folder, and the weights that it begins with."""
     shutil.rmtree(folder / "data", ignore_errors=True)
     for name in ("data", "work"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name in (*(f"{split}.npz" for split in job.splits), META):
-        source, target = (job.data / name).resolve(), folder / "data" / name
-        try:
-            os.link(source, target)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(source, target)
+        _link((job.data / name).resolve(), folder / "data" / name)
+    if job.parent is not None:
+        if not job.parent.weights.exists():
+            raise process.TrainingUnavailable(
+                f"{job.parent.weights}: expected the weights of the parent, found no such file; they are kept where "
+                "`training.inherit` is on from the start: remove this run's folder and search again"
+            )
+        _link(job.parent.weights.resolve(), folder / "data" / PARENT)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a hard link, which the sandbox shows read-only, or else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)

@@ -83,6 +83,8 @@ class TrainingConfig:
     """Memory of one candidate in GiB, what PyTorch itself takes not counted; above 0. On a GPU, of its memory."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:<number>`, or `auto`: CUDA where there is one."""
+    inherit: bool = False
+    """Whether a candidate begins with the trained weights of its parent, in all modules that the edit left alone."""
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, "workers", "1 or more", self.workers)

@@ -29,6 +29,7 @@ from llmastool.training.process import CHECKPOINT, MESSAGE_CHARACTERS, RESULT, U
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.gates import Fell, real_pass
+from llmastool.trees.inherit import inherit, origins
 
 HEADROOM = GIB // 2
 """Address space, in bytes, for stacks and arenas of threads: it is reserved, and hardly ever used."""
@@ -114,6 +115,7 @@ def _do(setting: Setting, progress: Progress) -> dict[str, Json]:
     job, device = setting.job, setting.device
     seed_generators(derive(job.seed, "init"))
     net = build(job.tree, setting.catalog)
+    inherited = _inherited(net, job)
     progress.gate = "shape"
     net.to(device)
     real_pass(net, setting.learn[0][:2].to(device).float() / 255, setting.meta["classes"])
@@ -129,12 +131,23 @@ def _do(setting: Setting, progress: Progress) -> dict[str, Json]:
         checkpoint=setting.work / CHECKPOINT,
         on_epoch=_print_epoch,
     )
-    metrics = _metrics(net, setting, curve)
+    metrics = _metrics(net, setting, curve) | inherited
     if job.keep_weights:
         from safetensors.torch import save_model
 
         save_model(net, str(setting.work / WEIGHTS))
     return {"gate": "ok", "message": "", "metrics": metrics, "curve": curve}
+
+
+def _inherited(net: nn.Module, job: Job) -> dict[str, float]:
+    """Give the network what it has of its parent's weights, and return which share of its parameters that is."""
+    if job.parent is None:
+        return {}
+    from safetensors.torch import load_file
+
+    taken = set(inherit(net, load_file(job.parent.weights), origins(job.parent.tree, job.tree)))
+    sizes = {name: p.numel() for name, p in net.named_parameters()}
+    return {"inherited": sum(n for name, n in sizes.items() if name in taken) / max(1, sum(sizes.values()))}
 
 
 def _metrics(net: nn.Module, setting: Setting, curve: list[Entry]) -> dict[str, float]:

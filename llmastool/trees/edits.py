@@ -6,12 +6,13 @@ precondition of every kind stands beside it in `Kind`; all but `restore` need on
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from llmastool.canonical import Json
+from llmastool.canonical import Json, digest
 from llmastool.errors import EditRefused, TreeError
 from llmastool.trees import insertion, stages
 from llmastool.trees.adapters import sequence
@@ -70,6 +71,12 @@ class Edit:
     """Slot of the wrapping node, for `wrap`."""
     donor_in: Shape | None = None
     """Shape of the input that the subtree took in its own network, for `graft`."""
+
+    @property
+    def key(self) -> str:
+        """Hash of all that the edit says, 16 hexadecimal digits."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return digest({**fields, "node": self.node.id if self.node is not None else None})[:16]
 
     def describe(self) -> str:
         """Return the edit in one line for a reader."""

@@ -40,10 +40,10 @@ def _pair(module: str, **children: Tree) -> Tree:
 
 def _concat(network: Network, path: str, node: Tree, in_shape: Shape, out_shape: Shape) -> Tree:
     """Return the slot's module and the new one side by side, their channels stacked, and brought back to as many."""
-    layout = layout_of(out_shape)
-    if layout not in ("NCHW", "BNC", "BC"):
+    args = concat_args(out_shape)
+    if args is None:
         raise EditRefused(f"{path}: expected maps with channels first, tokens or vectors to stack, got {out_shape}")
-    axis = CHANNEL_AXIS[layout]
+    axis = args.get("dim", 1)
     given = shape_after(node, network, in_shape, path)
     same_rank = len(given) == len(out_shape)
     aligned = tuple(given[axis] if i == axis and same_rank else n for i, n in enumerate(out_shape))
@@ -52,9 +52,17 @@ def _concat(network: Network, path: str, node: Tree, in_shape: Shape, out_shape:
     adapter = joined(both, out_shape)
     if adapter is None:
         raise EditRefused(f"{path}: no adapter turns {both} into {out_shape}")
-    args = {"dim": axis} if axis != 1 else {}
     stacked = Tree(CONCAT, args, (("body", node_at(network, path)), ("branch", branch)))
     return sequence([stacked, *adapter])
+
+
+def concat_args(shape: Shape) -> dict[str, int] | None:
+    """Return the arguments with which `Concat` stacks channels at a shape; None where it is not known how."""
+    layout = layout_of(shape)
+    if layout not in ("NCHW", "BNC", "BC"):
+        return None
+    axis = CHANNEL_AXIS[layout]
+    return {"dim": axis} if axis != 1 else {}
 
 
 def _in_line(network: Network, path: str, new: Tree, *, before: bool) -> Tree:

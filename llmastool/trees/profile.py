@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from llmastool.canonical import Json
@@ -64,3 +64,18 @@ class Profile:
     """Number of calls of leaf slots that have parameters."""
     extra: Mapping[str, float] = field(default_factory=dict)
     """Further numbers for the planner, e.g. cheap proxies; empty by default."""
+
+    def to_json(self) -> Json:
+        """Return a JSON value that `from_json` reads back."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Json) -> Profile:
+        """Read what `to_json` wrote."""
+        slots = tuple(Slot(**{**slot, **_shapes(slot)}) for slot in value["slots"])
+        return Profile(**{**value, **_shapes(value), "slots": slots})
+
+
+def _shapes(value: Json) -> dict[str, Shape | None]:
+    found = {name: value[name] for name in ("in_shape", "out_shape")}
+    return {name: tuple(shape) if shape is not None else None for name, shape in found.items()}

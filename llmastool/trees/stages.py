@@ -13,7 +13,7 @@ from llmastool.trees.observe import Network, layout_of
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.tree import Tree
 
-_ROWS = ("torch.nn.Sequential", "llmastool.blocks.Residual", "llmastool.blocks.Gated", "llmastool.blocks.Concat")
+ROWS = ("torch.nn.Sequential", "llmastool.blocks.Residual", "llmastool.blocks.Gated", "llmastool.blocks.Concat")
 """Modules that do nothing to a shape by themselves, so that their width is that of their children."""
 
 
@@ -95,12 +95,12 @@ def _rescaled(network: Network, path: str, node: Tree, before: int, after: int) 
     in_shape, out_shape = shapes_of(slot) if slot is not None else (None, None)
     if in_shape is not None and out_shape is not None:
         entering, leaving = with_channels(in_shape, before, after), with_channels(out_shape, before, after)
-        if (entering, leaving) == (in_shape, out_shape) and node.module not in _ROWS:
+        if (entering, leaving) == (in_shape, out_shape) and node.module not in ROWS:
             return node
-        found = refit(node, network, entering, leaving) if node.module not in _ROWS else None
+        found = refit(node, network, entering, leaving) if node.module not in ROWS else None
         if found is not None:
             return found
-    if node.module not in _ROWS:
+    if node.module not in ROWS:
         raise EditRefused(f"{path}: {short_name(node)} has no contract by which it could be {after} channels wide")
     children = ((name, _rescaled(network, f"{path}.{name}", child, before, after)) for name, child in node.children)
     return Tree(node.module, node.args, tuple(children))

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from llmastool import sandbox
 from llmastool.canonical import read_json, write_json
@@ -25,7 +26,7 @@ from llmastool.errors import ConfigError, DataError, RegistryError
 from llmastool.outcome import Outcome
 from llmastool.training import process
 from llmastool.training.data import load, load_meta
-from llmastool.training.job import Job, JobError, run
+from llmastool.training.job import Job, JobError, Parent, run
 from llmastool.training.loop import evaluate
 from llmastool.training.recipe import Recipe, TrainingConfig
 from llmastool.trees.tree import Tree
@@ -311,3 +312,29 @@ def test_jobs_that_contradict_themselves(few_digits: Path, tmp_path: Path) -> No
         _job(few_digits, evaluate_on="train")
     with pytest.raises(DataError, match="prepare the data again"):
         run(_job(tmp_path), tmp_path / "job", LONG)
+
+
+def test_a_job_begins_with_what_its_parent_learned(few_digits: Path, tmp_path: Path) -> None:
+    """All but the new last layer is the parent's; with nothing to learn, it stays so to the end."""
+    parent = _job(few_digits, keep_weights=True)
+    assert run(parent, tmp_path / "parent", LONG).ok
+    weights = tmp_path / "parent" / process.WEIGHTS
+    child = CONV.with_node("5", _node("Linear", in_features=512, out_features=10, bias=False))
+    still = {"lr": 1e-30, "weight_decay": 0.0, "epochs": 1}
+    job = _job(
+        few_digits, child, recipe=still, keep_weights=True, parent=Parent(tree=CONV, key=parent.key, weights=weights)
+    )
+    outcome = run(job, tmp_path / "child", LONG)
+    assert outcome.ok and outcome.metrics["inherited"] == pytest.approx(96 / (96 + 5120), abs=1e-6)
+    before, after = load_file(weights), load_file(tmp_path / "child" / process.WEIGHTS)
+    assert torch.equal(before["0.weight"], after["0.weight"])
+    assert not torch.equal(before["5.weight"], after["5.weight"])
+    fresh = replace(job, parent=None)
+    assert job.key != fresh.key and Job.from_json(job.to_json()) == job
+    assert run(fresh, tmp_path / "fresh", LONG).metrics.get("inherited") is None
+
+
+def test_a_parent_without_weights_is_said(few_digits: Path, tmp_path: Path) -> None:
+    job = _job(few_digits, parent=Parent(tree=CONV, key="0" * 64, weights=tmp_path / "none"))
+    with pytest.raises(process.TrainingUnavailable, match=r"expected the weights of the parent.*training\.inherit"):
+        run(job, tmp_path / "job", LONG)

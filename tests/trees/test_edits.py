@@ -12,10 +12,12 @@ from llmastool.errors import EditRefused
 from llmastool.trees.adapters import bridge, convert, sequence
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
+from llmastool.trees.donors import Donors
 from llmastool.trees.edits import Edit, apply
 from llmastool.trees.gates import Budget, Fell, check, real_pass
-from llmastool.trees.moves import moves
+from llmastool.trees.moves import Group, Moves
 from llmastool.trees.observe import Network, layout_of, out_shape, quiet
+from llmastool.trees.offers import Move
 from llmastool.trees.profile import Layout
 from llmastool.trees.tree import Tree
 
@@ -185,17 +187,22 @@ def test_conversions_run_both_ways(plain: Network) -> None:
 
 def test_random_moves_hold_or_are_refused_and_what_holds_trains(plain: Network, mined: Network) -> None:
     """Chains of random moves: no exception but a refusal, and every tree that passes the gates takes a training step."""
-    rng, counts = np.random.default_rng(0), Counter[str]()
-    for start in (plain, mined):
-        network = start
-        for _ in range(40):
-            registry = network.catalog.registry
-            assert registry is not None
-            found = moves(network, registry, rng)
-            groups = sorted(found, key=repr)
-            listed = found[groups[int(rng.integers(len(groups)))]]
+    rng, counts, kinds = np.random.default_rng(0), Counter[str](), Counter[str]()
+    for start, other in ((plain, mined), (mined, plain)):
+        network, moves = start, Moves(start.catalog)
+        for _ in range(60):
+            donors = Donors([other])
+            by_kind: dict[str, list[Group]] = {}
+            for found in moves.groups(network, donors):
+                by_kind.setdefault(found.kind, []).append(found)
+            kind = sorted(by_kind)[int(rng.integers(len(by_kind)))]
+            group = by_kind[kind][int(rng.integers(len(by_kind[kind])))]
+            move = next(moves.drawn(group, network, rng, donors), None)
+            if move is None:
+                counts["none"] += 1
+                continue
             try:
-                tree = apply(listed[int(rng.integers(len(listed)))].edit, network).tree
+                tree = apply(move.edit, network).tree
             except EditRefused:
                 counts["refused"] += 1
                 continue
@@ -208,19 +215,44 @@ def test_random_moves_hold_or_are_refused_and_what_holds_trains(plain: Network, 
                 counts[fell.gate] += 1
                 continue
             counts["ok"] += 1
+            kinds[group.kind] += 1
             network = child if len(child.profile.slots) < 80 else start
-    assert counts["ok"] >= 50
-    assert counts["refused"] <= 24
-    assert counts["numerics"] <= 10
-    assert counts.keys() <= {"ok", "refused", "numerics", "budget"}
+    assert counts["ok"] >= 80, counts
+    assert counts["refused"] + counts["none"] <= 30, counts
+    assert counts["numerics"] <= 10, counts
+    assert counts.keys() <= {"ok", "refused", "none", "numerics", "budget"}
+    assert kinds.keys() >= {"delete", "replace", "insert", "set_args", "repeat", "unrepeat", "wrap", "graft", "widen"}
 
 
-def test_moves_are_the_same_for_the_same_seed(mined: Network) -> None:
-    registry = mined.catalog.registry
-    assert registry is not None
-    first, second = (moves(mined, registry, np.random.default_rng(4)) for _ in range(2))
-    assert first == second
-    assert {g.kind for g in first} == {"replace", "insert", "delete", "set_args"}
+def test_moves_are_the_same_for_the_same_seed(plain: Network, mined: Network) -> None:
+    moves, donors = Moves(mined.catalog), Donors([plain])
+    groups = moves.groups(mined, donors)
+    assert groups == Moves(mined.catalog).groups(mined, Donors([plain]))
+    assert {"replace", "insert", "delete", "set_args", "repeat", "wrap", "graft"} <= {g.kind for g in groups}
+
+    def drawn() -> list[Move]:
+        rng = np.random.default_rng(4)
+        return [move for group in groups for move in moves.drawn(group, mined, rng, donors)]
+
+    assert drawn() == drawn()
+    assert len(drawn()) > len(groups)
+
+
+def test_nothing_is_offered_that_changes_nothing(plain: Network) -> None:
+    """Our own blocks with nothing in them, and modules that pass their input on, are no moves."""
+    moves, rng = Moves(plain.catalog), np.random.default_rng(0)
+    for group in moves.groups(plain):
+        if group.kind in ("replace", "insert"):
+            for move in moves.drawn(group, plain, rng):
+                assert move.entry is not None and not move.entry.module.startswith("llmastool.blocks.")
+
+    def names(*shapes: tuple[int, ...]) -> set[str]:
+        return {f.entry.module for found in moves.fits.between(*shapes).values() for f in found}
+
+    assert not names((2, 10), (2, 10)) & {"torch.nn.Identity", "torch.nn.Flatten"}
+    assert "torch.nn.Linear" in names((2, 10), (2, 10))
+    assert "torch.nn.Upsample" not in names((2, 64, 32), (2, 64, 32)), "to the width that there is, it does nothing"
+    assert plain.catalog.registry is not None and "torch.nn.Upsample" in plain.catalog.registry.entries
 
 
 def test_gates_fall_in_order(mined: Network, plain: Network) -> None:

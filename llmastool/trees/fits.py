@@ -1,0 +1,102 @@
+"""Which registered modules fit between two shapes. Remembered, since the slots of many networks share theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from llmastool.modes import training
+from llmastool.registry.contract import Contract, solve
+from llmastool.registry.store import Entry
+from llmastool.trees.adapters import convert, sequence
+from llmastool.trees.build import build
+from llmastool.trees.catalog import Catalog
+from llmastool.trees.observe import layout_of, quiet
+from llmastool.trees.profile import Shape
+from llmastool.trees.tree import Tree
+
+BLOCKS = "llmastool.blocks."
+"""How the ids of our own modules start: ways to join and to change layout, of no use where nothing is in them."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A registered module with arguments for two shapes."""
+
+    entry: Entry
+    contract: Contract
+    node: Tree
+    """The module, or a sequence of it and changes of layout around it."""
+
+
+class Fits:
+    """What a catalog's registry has for a pair of shapes."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._seen: dict[tuple[Shape, Shape], dict[str, list[Fitting]]] = {}
+
+    def between(self, in_shape: Shape, out_shape: Shape) -> Mapping[str, list[Fitting]]:
+        """Return, by family, every module that takes `in_shape` and gives `out_shape`, or what an adapter can make it.
+
+        What is of no use in a network is left out: modules that change nothing at this shape, such as an upsampling to
+        the size that there is, and those that still draw by chance in eval mode, as augmentations do.
+        """
+        key = (in_shape, out_shape)
+        if key not in self._seen:
+            found: dict[str, list[Fitting]] = {}
+            for entry in self.catalog.registry.distinct if self.catalog.registry is not None else ():
+                fitting = self._fitting(entry, in_shape, out_shape)
+                if fitting is not None:
+                    found.setdefault(entry.family, []).append(fitting)
+            self._seen[key] = dict(sorted(found.items()))
+        return self._seen[key]
+
+    def _fitting(self, entry: Entry, in_shape: Shape, out_shape: Shape) -> Fitting | None:
+        if entry.family == "identity" or entry.module.startswith(BLOCKS):
+            return None
+        for contract in entry.contracts:
+            node = fit(entry.module, contract, in_shape, out_shape) if _steady(contract) else None
+            if node is not None:
+                idle = contract.parameters == 0 and _changes_nothing(node, in_shape, self.catalog)
+                return None if idle else Fitting(entry, contract, node)
+        return None
+
+
+def _steady(contract: Contract) -> bool:
+    return contract.plain and contract.deterministic
+
+
+def fit(module: str, contract: Contract, in_shape: Shape, out_shape: Shape) -> Tree | None:
+    """Return a node of this module between two shapes, layouts converted around it, or None where it does not fit.
+
+    Where no arguments give `out_shape`, ones that keep the input's shape will do: an adapter has to follow.
+    """
+    layout_in, layout_out = layout_of(in_shape), layout_of(out_shape)
+    if layout_in is None or layout_out is None:
+        return None
+    entering = convert(in_shape, layout_in, contract.layout_in)
+    wanted = convert(out_shape, layout_out, contract.layout_out)
+    if entering is None:
+        return None
+    args = solve(contract, entering[0], wanted[0]) if wanted is not None else None
+    given = wanted[0] if wanted is not None else entering[0]
+    if args is None and contract.layout_in == contract.layout_out:
+        args, given = solve(contract, entering[0], entering[0]), entering[0]
+    leaving = convert(given, contract.layout_out, layout_out) if args is not None else None
+    if args is None or leaving is None:
+        return None
+    return sequence([*entering[1], Tree(module, args), *leaving[1]])
+
+
+def _changes_nothing(node: Tree, in_shape: Shape, catalog: Catalog) -> bool:
+    """Return whether a node without weights passes a random input on as it is, in train mode too."""
+    x = torch.randn(in_shape, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), quiet():
+            out = training(build(node, catalog))(x.clone())
+    except Exception:  # noqa: BLE001 - mined code may raise anything; whether the node fits is seen when it is applied
+        return False
+    return isinstance(out, torch.Tensor) and torch.equal(out, x)
