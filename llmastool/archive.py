@@ -61,6 +61,7 @@ def write_archive(out: Path, entries: Sequence[Entry], seed: int, meta: Json, re
         "rounds": max((e.candidate.round for e in entries), default=0),
         "fingerprint": fingerprint(entries),
         "planner_reports": list(reports),
+        "best": _best(entries),
         "entries": [_entry(e) for e in entries],
     }
     write_json(out / "archive.json", archive)
@@ -87,6 +88,15 @@ def _entry(entry: Entry) -> Json:
     costs = ("parameters", "flops", "depth")
     profile = {k: getattr(entry.profile, k) for k in costs} if entry.profile is not None else None
     return {"candidate": entry.candidate.to_json(), "profile": profile, "outcome": entry.outcome.to_json()}
+
+
+def _best(entries: Sequence[Entry]) -> Json:
+    """Return the most accurate candidate, the earliest of equals, with its profile; None where none was trained."""
+    trained = [e for e in entries if e.accuracy is not None and e.profile is not None]
+    if not trained:
+        return None
+    best = max(trained, key=lambda e: e.accuracy or 0.0)
+    return {"candidate": best.candidate.id, "profile": best.profile.to_json() if best.profile is not None else None}
 
 
 def _metrics(entries: Sequence[Entry]) -> Json:

@@ -1,4 +1,4 @@
-"""`llmastool tree`: look at a network, and compare two."""
+"""`llmastool tree`: look at a network, compare two, write one out."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ example:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser("tree", help="look at networks", description="Look at a network, or compare two.")
+    parser = commands.add_parser(
+        "tree", help="look at networks", description="Look at a network, compare two, write one out."
+    )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, run, purpose in (
         ("show", run_show, "list a network's slots with shapes, costs and origin"),
         ("summary", run_summary, "say in a few lines what a network is made of"),
         ("diff", run_diff, "say what differs between two trees"),
+        ("export", run_export, "write a network as plain PyTorch, as a program, and its weights"),
     ):
         command = inner.add_parser(
             name,
@@ -48,6 +51,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         else:
             add_folder(command, "--registry", "artifacts/registry", "the registry")
             command.add_argument("--shape", metavar="SHAPE", help="of an input, batch first; that of an archive's data")
+        if name == "export":
+            command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where to write")
+            command.add_argument("--weights", type=Path, metavar="FILE", help="trained ones, safetensors; else fresh")
+            command.add_argument("--seed", type=count, default=0, help="of fresh weights (%(default)s)")
         if name == "show":
             command.add_argument("--depth", type=count, metavar="N", help="so many levels only")
         add_json(command)
@@ -126,6 +133,29 @@ def run_diff(arguments: argparse.Namespace) -> None:
     print(clean("\n".join(found)) if found else "the trees are the same")
 
 
+def run_export(arguments: argparse.Namespace) -> None:
+    """Run `tree export`.
+
+    Raises:
+        TreeError: there is no such tree, it cannot be built, or the weights are not its.
+        RegistryError: the registry is missing, or lacks a module of the tree.
+    """
+    from llmastool.cli.output import as_json
+    from llmastool.registry.store import Registry
+    from llmastool.workbench.export import write
+
+    tree, shape = _with_shape(arguments)
+    bundles = Registry.open(arguments.registry).bundles
+    written = write(
+        tree, bundles, arguments.registry, shape, arguments.out, seed=arguments.seed, weights=arguments.weights
+    )
+    if arguments.json:
+        as_json(written)
+        return
+    for name, what in written.items():
+        print(f"{arguments.out / name}  {what}" if not what.startswith("not ") else f"{name} is {what}")
+
+
 def _total(profile: Profile) -> str:
     shapes = " -> ".join("x".join(map(str, shape[1:])) for shape in (profile.in_shape, profile.out_shape))
     return f"{shapes}, {profile.parameters:,} parameters, {profile.flops:,} multiply-adds, depth {profile.depth}"
@@ -133,18 +163,25 @@ def _total(profile: Profile) -> str:
 
 def _looked_at(arguments: argparse.Namespace) -> tuple[Tree, Profile, Mapping[str, Bundle]]:
     """Return a tree, its profile, and the mined modules by id."""
-    from llmastool.registry.query import shape_of
     from llmastool.registry.store import Registry
-    from llmastool.trees.observe import BATCH
     from llmastool.workbench.client import Workbench
+
+    tree, shape = _with_shape(arguments)
+    bundles = Registry.open(arguments.registry).bundles
+    with Workbench(arguments.registry, shape) as bench:
+        return tree, bench.look(tree), bundles
+
+
+def _with_shape(arguments: argparse.Namespace) -> tuple[Tree, tuple[int, ...]]:
+    """Return a tree, and the shape of its input with a batch that can be trained on."""
+    from llmastool.registry.query import shape_of
+    from llmastool.trees.observe import BATCH
 
     tree, data_shape = _read(arguments.tree)
     shape = shape_of(arguments.shape) if arguments.shape is not None else data_shape
     if shape is None:
         raise TreeError(f"{arguments.tree}: expected the shape of an input as well; give --shape, such as 2,3,32,32")
-    bundles = Registry.open(arguments.registry).bundles
-    with Workbench(arguments.registry, (max(shape[0], BATCH), *shape[1:])) as bench:
-        return tree, bench.look(tree), bundles
+    return tree, (max(shape[0], BATCH), *shape[1:])
 
 
 def _read(name: str) -> tuple[Tree, tuple[int, ...] | None]:

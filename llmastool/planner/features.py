@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from llmastool.trees.profile import Profile, Slot
+from llmastool.trees.tree import ancestors
 
 Features: TypeAlias = Mapping[str, Mapping[str, float]]
 """Named numbers by group; a name that is absent counts as 0."""
@@ -54,7 +55,7 @@ def features(profile: Profile) -> dict[str, dict[str, float]]:
 def leaf_most(slots: Sequence[Slot]) -> list[Slot]:
     """Return the known slots below which no known slot lies, in call order."""
     known = [slot for slot in slots if slot.family != UNKNOWN]
-    above = {ancestor for slot in known for ancestor in _ancestors(slot.path)}
+    above = {ancestor for slot in known for ancestor in ancestors(slot.path)}
     return [slot for slot in known if slot.path not in above]
 
 
@@ -63,18 +64,10 @@ def _nested(slots: Sequence[Slot]) -> list[tuple[str, str]]:
     families = {slot.path: slot.family for slot in slots if slot.family != UNKNOWN}
     pairs = []
     for path, family in families.items():
-        parent = next((a for a in _ancestors(path) if a in families), None)
+        parent = next((a for a in ancestors(path) if a in families), None)
         if parent is not None:
             pairs.append((families[parent], family))
     return pairs
-
-
-def _ancestors(path: str) -> list[str]:
-    """Return the paths above `path`, the nearest first, the root (an empty path) last."""
-    if not path:
-        return []
-    steps = path.split(".")
-    return [".".join(steps[:end]) for end in range(len(steps) - 1, -1, -1)]
 
 
 def _cost(profile: Profile) -> dict[str, float]:

@@ -56,6 +56,11 @@ _DEPTH = 3
 """How deep settings and modules among the arguments are guessed."""
 
 
+def counts_channels(name: str) -> bool:
+    """Return whether an argument's name says that it is a number of channels, as `num_features` does."""
+    return re.search(_CHANNELS_IN_NAME, name.lower()) is not None and "size" not in name.lower()
+
+
 @dataclass(frozen=True)
 class Proposal:
     """Arguments to try."""

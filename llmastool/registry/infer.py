@@ -13,6 +13,7 @@ import torch
 
 from llmastool.canonical import Json
 from llmastool.modes import evaluating
+from llmastool.registry.arguments import counts_channels
 from llmastool.registry.call import Call, example
 from llmastool.registry.claims import PARTS, Claim, at_probe, claims, complete
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, enlarged, solve
@@ -180,7 +181,9 @@ class Inference:
     def _in_args(self) -> tuple[dict[str, str], bool]:
         wide = self.with_channels(2 * self.channels)
         if self.try_args({}, wide) is not None:
-            same = tuple(n for n, v in self.values.items() if _is_count(v) and v == self.channels)
+            same = tuple(
+                n for n, v in self.values.items() if _is_count(v) and v == self.channels and counts_channels(n)
+            )
             follows = bool(same) and self.try_args(self._scaled(same, 2 * self.channels) or {}, wide) is not None
             return dict.fromkeys(same, "1") if follows else {}, True
         names = [n for n, v in self.values.items() if _is_count(v) and v > 1 and _related(v, self.channels)]

@@ -13,6 +13,7 @@ from llmastool.candidate import Candidate
 from llmastool.canonical import Json, read_json
 from llmastool.errors import DataError
 from llmastool.outcome import Outcome
+from llmastool.trees.profile import Profile
 
 VERSION = 1
 """Version of the files that are read; another is refused."""
@@ -60,6 +61,8 @@ class Archive:
     rows: tuple[Row, ...]
     """Every candidate, in the order of the search."""
     planner_reports: tuple[Mapping[str, Any], ...]
+    profiles: Mapping[str, Profile]
+    """Whole profiles by id of the tree, of those candidates that have one here: the best one."""
 
     @cached_property
     def by_id(self) -> dict[str, Row]:
@@ -109,6 +112,7 @@ def load_archive(folder: Path) -> Archive:
         rounds=value["rounds"],
         rows=tuple(rows),
         planner_reports=tuple(value.get("planner_reports", ())),
+        profiles={b["candidate"]: Profile.from_json(b["profile"]) for b in [value.get("best")] if b},
     )
 
 

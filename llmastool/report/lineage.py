@@ -13,6 +13,7 @@ from llmastool.report.inputs import Archive, Row
 from llmastool.report.marks import floor_of, hue, layers, mark
 from llmastool.report.svg import el
 from llmastool.report.text import clean, plural
+from llmastool.trees.text import diff
 
 GAP = 22.0
 """Distance of two candidates in a column, in pixels."""
@@ -37,6 +38,8 @@ class Step:
     row: Row
     gain: float | None
     """Validation accuracy minus its parent's, in points; None at the start."""
+    changes: tuple[str, ...]
+    """What differs from its parent's tree, line by line; see `llmastool.trees.text.diff`."""
 
 
 def ancestry(archive: Archive, best: Row | None) -> list[Step]:
@@ -46,8 +49,10 @@ def ancestry(archive: Archive, best: Row | None) -> list[Step]:
     row = best
     while row is not None and row.order not in seen:
         seen.add(row.order)
-        steps.append(Step(row, archive.gain(row)))
-        row = archive.parent(row)
+        parent = archive.parent(row)
+        changes = diff(parent.candidate.tree, row.candidate.tree) if parent is not None else ()
+        steps.append(Step(row, archive.gain(row), tuple(changes)))
+        row = parent
     return steps[::-1]
 
 

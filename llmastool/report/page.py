@@ -100,11 +100,16 @@ def _draw(
 
 def _winner(archive: Archive, best: Row | None, origins: Json) -> dict[str, Any]:
     if best is None:
-        return {"tree": None, "parts": []}
+        return {"tree": None, "parts": [], "places": []}
     root = lineage.ancestry(archive, best)[0].row
     start = root.candidate.tree if root.order != best.order else None
     tree = best.candidate.tree
-    return {"tree": winner.view(tree, start, origins), "parts": winner.parts(tree, origins)}
+    profile = archive.profiles.get(best.candidate.id)
+    return {
+        "tree": winner.view(tree, start, origins),
+        "parts": winner.parts(tree, origins),
+        "places": winner.places(profile, origins) if profile is not None else [],
+    }
 
 
 def render(context: dict[str, Any]) -> str:

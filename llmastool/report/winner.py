@@ -9,6 +9,8 @@ from typing import Any
 from llmastool.canonical import Json
 from llmastool.registry import words
 from llmastool.report.text import short_module
+from llmastool.trees.profile import Profile
+from llmastool.trees.text import Line, lines
 from llmastool.trees.tree import Tree
 
 TORCH, OWN = "torch.", "llmastool."
@@ -97,6 +99,25 @@ def parts(tree: Tree, origins: Mapping[str, Mapping[str, Any]]) -> list[Part]:
     found = [Part(name, short_module(name), origin_of(name, origins), count) for name, count in counts.items()]
     rank = {"mined": 0, "own": 1, "torch": 2, "unknown": 3}
     return sorted(found, key=lambda part: (rank[part.origin.kind], -part.count, part.module))
+
+
+@dataclass(frozen=True)
+class Place:
+    """One slot of the winner, and what passes through it."""
+
+    line: Line
+    origin: Origin
+    gives: str
+    """Shape of its output without the batch; empty where it gives several."""
+
+
+def places(profile: Profile, origins: Mapping[str, Mapping[str, Any]]) -> list[Place]:
+    """Return every slot that a forward pass calls, in order, those that constructors make among them."""
+    found = []
+    for slot, line in zip(profile.slots, lines(profile, {}), strict=True):
+        shape = "×".join(map(str, line.out_shape[1:])) if line.out_shape is not None else ""
+        found.append(Place(line, origin_of(slot.module, origins), shape))
+    return found
 
 
 def arguments(args: Mapping[str, Json]) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from llmastool.canonical import digest, dumps
 from llmastool.trees.profile import Profile, Slot
+from llmastool.trees.tree import ancestors
 
 HEIGHT = 3
 """Largest height of the subtrees that are compared."""
@@ -67,10 +68,4 @@ def _grown(label: str, children: Sequence[str]) -> str:
 
 def _above(path: str, paths: set[str]) -> str:
     """Return the path of the nearest slot above; empty for the network itself."""
-    return next((p for p in _prefixes(path) if p in paths), "")
-
-
-def _prefixes(path: str) -> Iterator[str]:
-    while "." in path:
-        path = path.rpartition(".")[0]
-        yield path
+    return next((p for p in ancestors(path) if p in paths), "")

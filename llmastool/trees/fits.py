@@ -9,6 +9,7 @@ import torch
 
 from llmastool.modes import training
 from llmastool.registry.contract import Contract, solve
+from llmastool.registry.patience import patience
 from llmastool.registry.store import Entry
 from llmastool.trees.adapters import convert, sequence
 from llmastool.trees.build import build
@@ -19,6 +20,9 @@ from llmastool.trees.tree import Tree
 
 BLOCKS = "llmastool.blocks."
 """How the ids of our own modules start: ways to join and to change layout, of no use where nothing is in them."""
+
+_PATIENCE = 0.5
+"""CPU seconds in which a module has to change something; one that takes longer surely does."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _changes_nothing(node: Tree, in_shape: Shape, catalog: Catalog) -> bool:
     """Return whether a node without weights passes a random input on as it is, in train mode too."""
     x = torch.randn(in_shape, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), quiet():
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), quiet(), patience(_PATIENCE):
             out = training(build(node, catalog))(x.clone())
     except Exception:  # noqa: BLE001 - mined code may raise anything; whether the node fits is seen when it is applied
         return False

@@ -10,7 +10,7 @@ from llmastool.mining.bundle import Bundle
 from llmastool.registry import words
 from llmastool.trees.diff import differences
 from llmastool.trees.profile import Profile, Shape, Slot
-from llmastool.trees.tree import SAME, Tree
+from llmastool.trees.tree import SAME, Tree, ancestors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def lines(profile: Profile, bundles: Mapping[str, Bundle], depth: int | None = N
     paths = {slot.path for slot in profile.slots}
     found = []
     for slot in profile.slots:
-        above = sum(slot.path.startswith(f"{p}.") for p in paths)
+        above = sum(path in paths for path in ancestors(slot.path))
         if depth is None or above < depth:
             found.append(_line(slot, above, bundles))
     return found

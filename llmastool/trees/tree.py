@@ -198,6 +198,13 @@ def join(path: str, slot: str) -> str:
     return f"{path}.{slot}" if path and slot else path or slot
 
 
+def ancestors(path: str) -> Iterator[str]:
+    """Yield the dotted paths above a path, the nearest first and the root's, which is empty, last."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
 def from_body(value: Json, path: str = "") -> Tree:
     """Read a node that stands inside another's arguments, where the version is left out; `path` is for messages."""
     return _parse(value, path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,38 @@ def test_mistakes_are_told_with_status_2(
         status, out, err = run("tree", *argv)
         assert (status, out) == (2, ""), argv
         assert re.search(message, err) and len(err.splitlines()) == 1, err
+
+
+def test_export_writes_code_weights_and_a_program_that_agree(
+    run: Run, archive: Path, registry_folder: Path, tmp_path: Path
+) -> None:
+    out, name = tmp_path / "out", f"{archive}:r01"
+    written = parsed(run, "tree", "export", name, "--registry", str(registry_folder), "--out", str(out))
+    names = {"model.py", "tree.json", "weights.safetensors", "program.pt2"}
+    assert set(written) == names == {p.name for p in out.iterdir()}
+    check = """
+import sys, torch, importlib.util
+from safetensors.torch import load_model
+spec = importlib.util.spec_from_file_location("model", sys.argv[1] + "/model.py")
+model = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(model)
+torch.manual_seed(5)
+net = model.build_model().eval()
+load_model(net, sys.argv[1] + "/weights.safetensors")
+x = torch.randn(2, 3, 16, 16)
+program = torch.export.load(sys.argv[1] + "/program.pt2").module()
+assert torch.allclose(net(x), program(x), atol=1e-6)
+torch.manual_seed(0)
+assert torch.equal(model.build_model().eval()(x), net(x)), "fresh weights of seed 0"
+assert not [m for m in sys.modules if m.startswith("llmastool")]
+"""
+    done = subprocess.run([sys.executable, "-c", check, str(out)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    again = tmp_path / "again"
+    weights = ("--weights", str(out / "weights.safetensors"))
+    status, said, _ = run("tree", "export", name, "--registry", str(registry_folder), "--out", str(again), *weights)
+    assert status == 0 and "its weights, as given" in said
+    assert (again / "weights.safetensors").read_bytes() == (out / "weights.safetensors").read_bytes()
+    other = ("tree", "export", f"{archive}:r00", "--registry", str(registry_folder), "--out", str(again), *weights)
+    status, _, err = run(*other)
+    assert status == 2 and re.search("expected the weights of this network, got others", err)

@@ -161,6 +161,20 @@ class Odd(nn.Module):
         return self.net(x)
 
 
+class Smooth(nn.Module):
+    def __init__(self, kernel_size: int, stride: int = 1):
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, stride
+
+    def forward(self, x):
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.kernel_size // 2, count_include_pad=False)
+
+
+class Flipped(nn.Module):
+    def forward(self, x):
+        return x.flip(-1) if torch.rand(()) < 0.5 else x
+
+
 class Holder(nn.Module):
     def __init__(self, recipe="3>8,8>16", classes=10):
         super().__init__()
@@ -264,3 +278,17 @@ def test_loss_gives_a_number(probed: tuple[dict[str, Any], Resolver]) -> None:
 def test_call_fills_in_what_follows_the_main_tensor(probed: tuple[dict[str, Any], Resolver]) -> None:
     args, _ = contract(probed, "Cross").call.inputs(torch.zeros(3, 5, 32))
     assert [tuple(a.shape) for a in args] == [(3, 5, 32), (3, 5, 32)]
+
+
+def test_an_argument_that_is_as_large_as_the_channels_by_chance_does_not_follow_them(
+    probed: tuple[dict[str, Any], Resolver],
+) -> None:
+    """A window of 3 on an image of 3 channels stays a window of 3."""
+    smooth = contract(probed, "Smooth")
+    assert smooth.any_channels and not smooth.in_args
+    assert (solve(smooth, (2, 64, 32, 32), (2, 64, 32, 32)) or {})["kernel_size"] == smooth.args["kernel_size"]
+
+
+def test_what_draws_by_chance_in_eval_mode_is_not_deterministic(probed: tuple[dict[str, Any], Resolver]) -> None:
+    assert not contract(probed, "Flipped").deterministic
+    assert contract(probed, "Smooth").deterministic
