@@ -195,7 +195,7 @@ def _read(name: str) -> tuple[Tree, tuple[int, ...] | None]:
         raise TreeError(f"{name}: expected a file with a tree, or FILE:CANDIDATE, found no file {file}")
     try:
         content = read_json(file)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TreeError(f"{file}: expected JSON, got something else: {error}") from None
     if not isinstance(content, dict) or "entries" not in content:
         return Tree.from_json(content), None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from llmastool.canonical import Json
-from llmastool.errors import TreeError
+from llmastool.errors import RegistryError, TreeError
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.tree import POSITIONAL, SAME, Tree, from_body, join
 
@@ -28,13 +28,15 @@ def _whole(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
     """Build a tree with all that it shares within; `path` is for messages."""
     net = _build(tree, catalog, path)
     for slot, target in tree.shared():
+        where, stored = join(path, slot), tree.at(target)
         try:
             found = net.get_submodule(target)
         except AttributeError:
-            where = join(path, slot)
             raise TreeError(f"{where}: expected the module at {target!r}, but nothing stands there") from None
+        if stored is not None and stored.module == SAME:
+            raise TreeError(f"{where}: expected a module at {target!r}, found one that stands for another itself")
         if slot == target or slot.startswith(f"{target}."):
-            raise TreeError(f"{join(path, slot)}: a module cannot stand within itself, at {target!r}")
+            raise TreeError(f"{where}: a module cannot stand within itself, at {target!r}")
         net.set_submodule(slot, found)
     return net
 
@@ -55,7 +57,10 @@ def _build(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
 def _construct(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
     if tree.module == SAME:
         raise TreeError(f"{path or '<root>'}: a shared module needs a network around it")
-    cls = catalog.find(tree.module)
+    try:
+        cls = catalog.find(tree.module)
+    except RegistryError as error:
+        raise RegistryError(f"{path or '<root>'}: {error}") from None
 
     def nested(body: Json) -> nn.Module:
         return _whole(from_body(body, path), catalog, path)

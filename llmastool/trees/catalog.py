@@ -13,6 +13,7 @@ from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
 from llmastool.registry.store import Registry
 from llmastool.registry.values import Resolver
+from llmastool.trees.profile import Shape
 
 
 class Catalog:
@@ -23,6 +24,8 @@ class Catalog:
         self.bundles: Mapping[str, Bundle] = registry.bundles if registry is not None else {}
         self._resolver = Resolver(self.bundles)
         self._classes: dict[str, type[nn.Module]] = {}
+        self.shapes: dict[tuple[str, Shape], Shape | str] = {}
+        """What subtrees were seen to give, by their id and the input's shape: a shape, or why there is none."""
 
     @staticmethod
     def open(folder: Path | None) -> Catalog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,14 +88,23 @@ def out_shape(tree: Tree, catalog: Catalog, in_shape: Shape) -> Shape:
     Raises:
         TreeError: it cannot be built, does not take that input, or gives something other than one tensor.
     """
+    key = (tree.id, in_shape)
+    if key not in catalog.shapes:
+        catalog.shapes[key] = _out_shape(tree, catalog, in_shape)
+    found = catalog.shapes[key]
+    if isinstance(found, str):
+        raise TreeError(found)
+    return found
+
+
+def _out_shape(tree: Tree, catalog: Catalog, in_shape: Shape) -> Shape | str:
+    """Return the shape that a subtree gives, or why it gives none."""
     try:
         with torch.device("meta"), torch.no_grad(), quiet(), ShapesOnly():
             out = training(build(tree, catalog))(torch.empty(in_shape, device="meta"))
-    except Exception as error:
-        raise TreeError(f"it does not take an input of shape {in_shape}: {_line(error)}") from error
-    if not isinstance(out, torch.Tensor):
-        raise TreeError(f"it gives {type(out).__name__}, expected one tensor")
-    return tuple(out.shape)
+    except Exception as error:  # noqa: BLE001 - mined code may raise anything; that it does is the answer
+        return f"it does not take an input of shape {in_shape}: {_line(error)}"
+    return tuple(out.shape) if isinstance(out, torch.Tensor) else f"it gives {type(out).__name__}, expected one tensor"
 
 
 def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shape) -> Profile:
@@ -112,7 +122,7 @@ def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shap
             out = training(net)(torch.empty(in_shape, device="meta"))
     except Exception as error:
         where = stack[-1] if stack else "<root>"
-        raise TreeError(f"{where}: forward fails: {type(error).__name__}: {_line(error)}") from error
+        raise TreeError(f"{where}: forward fails: {_why(error)}") from error
     finally:
         for handle in handles:
             handle.remove()
@@ -128,6 +138,14 @@ def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shap
         flops=int(counter.get_total_flops()) // (2 * in_shape[0]),
         depth=sum(s.calls for s in slots if s.leaf and s.parameters),
     )
+
+
+def _why(error: Exception) -> str:
+    """Return why a forward pass failed, told apart: it asked for numbers, and where only shapes are there are none."""
+    text = f"{type(error).__name__}: {_line(error)}"
+    if "DataDependent" in text or re.search(r"meta tensor|\bmeta\b.*(item|nonzero|data)|Tensor\.item", text):
+        return f"what it does depends on the values of its input, and only shapes are looked at ({text})"
+    return text
 
 
 def _before(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from llmastool.canonical import Json
-from llmastool.errors import TreeError
+from llmastool.errors import RegistryError, TreeError
 from llmastool.meta import ShapesOnly
 from llmastool.registry.capture import Captured, capture
 from llmastool.registry.loading import PREFIX
@@ -27,8 +27,11 @@ from llmastool.trees.tree import CONTAINERS, POSITIONAL, SAME, Tree, join
 
 def build_captured(tree: Tree, catalog: Catalog) -> tuple[nn.Module, Captured]:
     """Build a tree and return the constructor calls beside the network."""
-    for module in tree.modules():
-        catalog.load(module)  # classes have to exist before their constructors can be watched
+    for path, module in tree.named():  # classes have to exist before their constructors can be watched
+        try:
+            catalog.load(module)
+        except RegistryError as error:
+            raise RegistryError(f"{path or '<root>'}: {error}") from None
     with capture() as captured:
         net = build(tree, catalog)
     return net, captured

@@ -91,7 +91,12 @@ class Tree:
         if not isinstance(value, Mapping) or value.get("version") != VERSION:
             version = value.get("version") if isinstance(value, Mapping) else None
             raise TreeError(f"<root>: expected a tree of version {VERSION}, got version {version!r}; export it again")
-        return _parse({k: v for k, v in value.items() if k != "version"}, "")
+        try:
+            return _parse({k: v for k, v in value.items() if k != "version"}, "")
+        except RecursionError:
+            raise TreeError(
+                "<root>: expected a tree that a recursive walk can follow, got one nested too deep"
+            ) from None
 
     def child(self, slot: str) -> Tree | None:
         """Return the stored child at `slot`, or None where the constructor's own module stands."""
@@ -163,12 +168,16 @@ class Tree:
         for slot, child in self.children:
             yield from child.walk(f"{prefix}.{slot}" if prefix else slot)
 
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Yield `(path, id)` for every module that the tree names, with repeats; in arguments, at the node's path."""
+        for path, node in self.walk():
+            if node.module != SAME:
+                yield path, node.module
+                yield from ((path, found) for found in _references(dict(node.args)))
+
     def modules(self) -> Iterator[str]:
         """Yield the ids of all modules that the tree names, those in arguments included, with repeats."""
-        for _, node in self.walk():
-            if node.module != SAME:
-                yield node.module
-                yield from _references(dict(node.args))
+        yield from (module for _, module in self.named())
 
     def shared(self) -> Iterator[tuple[str, str]]:
         """Yield `(path, path of the module that stands there too)` for every node `same`."""
