@@ -74,7 +74,7 @@ bench-mining: $(READY)  ## Measure the figures of benchmarks/results/mining.json
 	$(BIN)/python -m benchmarks.mining $(ARGS)
 
 .PHONY: bench-trees
-bench-trees: $(READY)  ## Measure the figures of benchmarks/results/trees.json; ARGS="--only edits" for a part
+bench-trees: $(READY)  ## Measure the figures of benchmarks/results/trees.json; ARGS="--only chains" for a part
 	$(BIN)/python -m benchmarks.trees $(ARGS)
 
 .PHONY: clean

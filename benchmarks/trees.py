@@ -1,7 +1,7 @@
 """Measure reading in, edits, their speed and export, and write `benchmarks/results/trees.json`.
 
     python -m benchmarks.trees                       all of it, about two hours on 2 cores
-    python -m benchmarks.trees --only edits speed    some of it; the other figures are kept as they are
+    python -m benchmarks.trees --only chains speed   some of it; the other figures are kept as they are
 
 It works on the registry of timm, torchvision and vit-pytorch that `benchmarks.mining` makes, and makes it if it is not
 there. All that runs mined code runs in the sandbox (`benchmarks.judge`).
@@ -141,7 +141,7 @@ def edits(trees: Trees) -> Json:
         "chains": each * len(begin),
         "ended_early": [str(line["ending"]) for line in lines if line["ending"]],
         "registered_modules": sum(1 for row in built("three", trees.mining).table if row["contracts"]),
-        **counts,
+        **{key: counts[key] for key in sorted(counts)},
         "edit_exceptions": counts["edit_exceptions"],
         "kinds": {k: {x: kinds[f"{k} {x}"] for x in ("edits", "held")} for k in sorted({n.split()[0] for n in kinds})},
         "refused": dict(refused.most_common(60)),
@@ -189,24 +189,24 @@ def exports(trees: Trees) -> Json:
     }
 
 
-PARTS: dict[str, Callable[[Trees], Json]] = {"read_in": read_in, "edits": edits, "speed": speed, "exports": exports}
+PARTS: dict[str, Callable[[Trees], Json]] = {"reading": read_in, "chains": edits, "speed": speed, "export": exports}
 
 
 def _headline(results: Json) -> Json:
     """Return the figures that are asked for by name, from the parts that are known."""
     found: Json = {}
-    if "read_in" in results:
-        rows = results["read_in"]["packages"].values()
+    if "reading" in results:
+        rows = results["reading"]["packages"].values()
         found |= {f"read_in_{key}": sum(row[key] for row in rows) for key in ("total", "equal")}
-    if "edits" in results:
-        row = results["edits"]
+    if "chains" in results:
+        row = results["chains"]
         keys = ("edits", "edit_exceptions", "held", "held_and_ran", "gated", "gated_and_trained")
         found |= {key: row[key] for key in keys}
         found["plans_with_edit_share"] = row["plans_with_edit"] / row["plans"]
     if "speed" in results:
         found |= {key: results["speed"][f"mean_{key}"] for key in ("edits_per_second", "hash_ms", "distance_ms")}
-    if "exports" in results:
-        found |= {"exports": results["exports"]["total"], "exports_equal": results["exports"]["equal"]}
+    if "export" in results:
+        found |= {"exports": results["export"]["total"], "exports_equal": results["export"]["equal"]}
     return found
 
 

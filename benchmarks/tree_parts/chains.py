@@ -34,6 +34,8 @@ from llmastool.trees.tree import Tree
 TRIES = 3
 SHOWN_AFTER = 4
 """Edits that held after which a tree is shown beside its start."""
+_LARGE = 1e-3
+"""Gradient that moves a weight of usual size in single precision."""
 NO_BUDGET = Budget(parameters=10**12, flops=10**15)
 
 
@@ -79,14 +81,15 @@ class _Judge:
         network, edits, held, story = start, 0, 0, list[str]()
         while edits < self.request["length"]:
             group, before = self._plan(network), self.counts["edits"]
-            child = next(self._children(network, group, self.request["length"] - edits, story), None)
+            found = next(self._children(network, group, self.request["length"] - edits, story), None)
             edits += max(1, self.counts["edits"] - before)
             self.counts["plans"] += 1
-            if child is None:
+            if found is None:
                 continue
             self.counts["plans_with_edit"] += 1
             held += 1
-            if self._passes_on(child):
+            child, trains = found
+            if trains and len(child.profile.slots) <= self.request["slots"]:
                 network = child
             if held == SHOWN_AFTER and not number:
                 tell({"shown": diff(start.tree, network.tree), "edits": story})
@@ -99,7 +102,7 @@ class _Judge:
         stack = stacks[sorted(stacks)[int(self.rng.integers(len(stacks)))]]
         return stack[int(self.rng.integers(len(stack)))]
 
-    def _children(self, network: Network, group: Group, most: int, story: list[str]) -> Iterator[Network]:
+    def _children(self, network: Network, group: Group, most: int, story: list[str]) -> Iterator[tuple[Network, bool]]:
         for move in islice(self.moves.drawn(group, network, self.rng, self.donors), min(TRIES, most)):
             self.counts["edits"] += 1
             self.kinds[f"{group.kind} edits"] += 1
@@ -110,9 +113,8 @@ class _Judge:
             self.counts["held"] += 1
             self.kinds[f"{group.kind} held"] += 1
             self.counts["inverses"] += apply(applied.inverse, child).tree == network.tree
-            self._run(child)
             story.append(move.edit.describe())
-            yield child
+            yield child, self._trains(child, story[-1])
 
     def _applied(self, move: Move, network: Network) -> Applied | None:
         try:
@@ -139,8 +141,8 @@ class _Judge:
             self.faults.append(f"check: {type(error).__name__}: {error}"[:300])
         return None
 
-    def _run(self, child: Network) -> None:
-        """Build a child and run it; if it passes the gates, take a training step."""
+    def _trains(self, child: Network, edit: str) -> bool:
+        """Build a child and run it; if it passes the gates, take a training step. Return whether it got so far."""
         try:
             torch.manual_seed(0)
             with quiet():
@@ -148,29 +150,25 @@ class _Judge:
                 _finite_pass(net, self.images)
             self.counts["held_and_ran"] += 1
         except Exception as error:  # noqa: BLE001 - the point is to find them
-            self.faults.append(f"run: {type(error).__name__}: {error}"[:300])
-            return
+            self.faults.append(f"run, after {edit}: {type(error).__name__}: {error}"[:300])
+            return False
         try:
             check_profile(child.profile, self.request["classes"], self.budget)
             with quiet():
                 real_pass(net, self.images, self.request["classes"])
         except Fell as fell:
             self.counts[f"fell at {fell.gate}"] += 1
-            return
+            self.refused[f"{fell.gate} gate: {_reason(str(fell))}"] += 1
+            return False
         self.counts["gated"] += 1
         try:
             with quiet():
                 _step(net, self.images)
-            self.counts["gated_and_trained"] += 1
         except Exception as error:  # noqa: BLE001 - the point is to find them
-            self.faults.append(f"step: {type(error).__name__}: {error}"[:300])
-
-    def _passes_on(self, child: Network) -> bool:
-        try:
-            check_profile(child.profile, self.request["classes"], self.budget)
-        except Fell:
+            self.faults.append(f"step, after {edit}: {type(error).__name__}: {error}"[:300])
             return False
-        return len(child.profile.slots) <= self.request["slots"]
+        self.counts["gated_and_trained"] += 1
+        return True
 
 
 def _finite_pass(net: nn.Module, images: torch.Tensor) -> None:
@@ -189,10 +187,10 @@ def _finite_pass(net: nn.Module, images: torch.Tensor) -> None:
 
 
 def _step(net: nn.Module, images: torch.Tensor) -> None:
-    """Take a training step, and see that it moved the weights and left them finite.
+    """Take a training step, and see that it leaves finite weights and moves them, where it is large enough to do so.
 
     Raises:
-        ValueError: it did not.
+        ValueError: it does not.
     """
     net.train()
     before = [p.detach().clone() for p in net.parameters()]
@@ -202,7 +200,8 @@ def _step(net: nn.Module, images: torch.Tensor) -> None:
     after = list(net.parameters())
     if not all(torch.isfinite(p).all() for p in after):
         raise ValueError("a weight is not finite after a step")
-    if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
+    steepest = max(float(p.grad.abs().max()) for p in after if p.grad is not None)
+    if steepest > _LARGE and all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise ValueError("no weight has moved")
 
 

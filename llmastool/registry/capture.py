@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from torch import nn
@@ -39,9 +40,9 @@ def capture() -> Iterator[Captured]:
 
     def watch(cls: type[nn.Module]) -> None:
         original = vars(cls).get("__init__")
-        if inspect.isfunction(original):
+        if type(original) is FunctionType and _RECORDS not in vars(original):
             originals.append((cls, original))
-            cls.__init__ = _recording(original, captured)  # type: ignore[method-assign]
+            cls.__init__ = _recording(original)  # type: ignore[method-assign]
 
     def defined(cls: type[nn.Module], **options: Any) -> None:
         super(nn.Module, cls).__init_subclass__(**options)
@@ -50,9 +51,11 @@ def capture() -> Iterator[Captured]:
     for cls in (nn.Module, *_subclasses(nn.Module)):
         watch(cls)
     nn.Module.__init_subclass__ = classmethod(defined)  # type: ignore[assignment]
+    _ACTIVE.append(captured)
     try:
         yield captured
     finally:
+        _ACTIVE.pop()
         del nn.Module.__init_subclass__
         for cls, original in originals:
             cls.__init__ = original  # type: ignore[method-assign]
@@ -70,13 +73,28 @@ def _subclasses(cls: type) -> Iterator[type]:
                 yield sub
 
 
-def _recording(original: Callable[..., None], captured: Captured) -> Callable[..., None]:
+_ACTIVE: list[Captured] = []
+"""What the blocks that are open have recorded, the outermost first."""
+
+_RECORDER, _RECORDS = "_llmastool_recorder", "_llmastool_records"
+"""Attributes of a constructor: what stands in its place while it is watched; and of that, that it does so."""
+
+
+def _recording(original: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that notes its call and then is the original; made once, as there are very many."""
+    known = vars(original).get(_RECORDER)
+    if known is not None:
+        return known
+
     @functools.wraps(original)
     def init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        if self not in captured:  # the outermost constructor is the one that was called
-            captured[self] = _construction(original, self, args, kwargs)
+        for captured in _ACTIVE:
+            if self not in captured:  # the outermost constructor is the one that was called
+                captured[self] = _construction(original, self, args, kwargs)
         original(self, *args, **kwargs)
 
+    vars(init)[_RECORDS] = True
+    vars(original)[_RECORDER] = init
     return init
 
 

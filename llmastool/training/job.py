@@ -27,7 +27,7 @@ from llmastool.training.data import META, Split, load_meta
 from llmastool.training.recipe import Recipe, TrainingConfig, require_device
 from llmastool.trees.tree import Tree
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised by whoever changes what training computes: results of another version are not taken for this one's."""
 
 

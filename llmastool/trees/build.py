@@ -1,7 +1,8 @@
 """Build a tree: every node's own constructor first, then its stored children, in order, depth first.
 
 Parameters are initialised in that order, so that one seed gives one set of weights, here and in the exported file.
-Modules that stand at several paths are put there at the end.
+Modules that stand at several paths are put there at the end. No module with a setting `inplace` works in place: what it
+would overwrite, another module may still need, and which stands beside it changes with every edit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ def build(tree: Tree, catalog: Catalog) -> nn.Module:
         TreeError: a constructor refuses its arguments, or a slot does not exist; the message starts with the path.
         RegistryError: the catalog lacks a module.
     """
-    return _whole(tree, catalog, "")
+    return out_of_place(_whole(tree, catalog, ""))
+
+
+def out_of_place(net: nn.Module) -> nn.Module:
+    """Return a network in which no module that has the choice works in place."""
+    for module in net.modules():
+        if getattr(module, "inplace", None) is True:
+            setattr(module, "inplace", False)  # noqa: B010 - to mypy it is a tensor or a module
+    return net
 
 
 def _whole(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
@@ -29,14 +38,14 @@ def _whole(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
     net = _build(tree, catalog, path)
     for slot, target in tree.shared():
         where, stored = join(path, slot), tree.at(target)
+        if slot == target or slot.startswith(f"{target}."):
+            raise TreeError(f"{where}: a module cannot stand within itself, at {target!r}")
         try:
             found = net.get_submodule(target)
         except AttributeError:
             raise TreeError(f"{where}: expected the module at {target!r}, but nothing stands there") from None
         if stored is not None and stored.module == SAME:
             raise TreeError(f"{where}: expected a module at {target!r}, found one that stands for another itself")
-        if slot == target or slot.startswith(f"{target}."):
-            raise TreeError(f"{where}: a module cannot stand within itself, at {target!r}")
         net.set_submodule(slot, found)
     return net
 

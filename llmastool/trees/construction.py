@@ -11,6 +11,9 @@ from llmastool.trees.tree import POSITIONAL, SAME, Tree, from_body
 
 INDENT = 4
 
+OUT_OF_PLACE = "_out_of_place"
+"""Helper of an exported file that keeps modules from working in place, as `llmastool.trees.build` does."""
+
 REVIVE = "_revive"
 """Helper of an exported file that makes an object of its class and attributes; asked for by this reference."""
 
@@ -28,11 +31,11 @@ class Construction:
         self._name, self._variable = name, variable
         self._lines: list[str] = []
 
-    def write(self, tree: Tree) -> str:
-        """Return the statements, the last of which returns the network."""
+    def write(self, tree: Tree, finish: str = "") -> str:
+        """Return the statements, the last of which returns the network, or what the function `finish` makes of it."""
         net = self._variable("net")
         self._whole(tree, net)
-        return "\n".join([*self._lines, f"{' ' * INDENT}return {net}"])
+        return "\n".join([*self._lines, f"{' ' * INDENT}return {f'{finish}({net})' if finish else net}"])
 
     def _say(self, before: str, doc: Doc, after: str = "") -> None:
         pad = " " * INDENT

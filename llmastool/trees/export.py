@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from llmastool.canonical import Json
+from llmastool.canonical import Json, dumps
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
-from llmastool.trees.construction import REVIVE, Construction
+from llmastool.trees.construction import OUT_OF_PLACE, REVIVE, Construction
 from llmastool.trees.flatten import flatten, import_line
 from llmastool.trees.helpers import HELPER_SOURCES
 from llmastool.trees.layout import WIDTH, Group, render
@@ -76,7 +76,10 @@ class _Export:
 
     def write(self, in_shape: tuple[int, ...], title: str, notes: Sequence[str]) -> str:
         """Return the file."""
-        build = Construction(self._expression, self.flat.names.free).write(self.tree)
+        # A module can work in place only where that word stands in its code or among its arguments.
+        finish = OUT_OF_PLACE if "inplace" in self.flat.body or "inplace" in dumps(self.tree.to_json()) else ""
+        self.helpers |= {finish} - {""}
+        build = Construction(self._expression, self.flat.names.free).write(self.tree, finish)
         nn = self.flat.names.give(_NN)
         described = header(title, notes, self.origins, self.sources, self.flat.boxed)
         future = "from __future__ import annotations\n" if self.flat.future else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from llmastool.trees.adapters import convert, sequence
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import layout_of, quiet
-from llmastool.trees.profile import Shape
+from llmastool.trees.profile import Layout, Shape
 from llmastool.trees.tree import Tree
 
 BLOCKS = "llmastool.blocks."
@@ -41,6 +41,9 @@ class Fits:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._seen: dict[tuple[Shape, Shape], dict[str, list[Fitting]]] = {}
+        registry = catalog.registry
+        offered = [(e, _steady(e)) for e in registry.distinct if _is_of_use(e)] if registry is not None else []
+        self._offered = [(entry, contracts) for entry, contracts in offered if contracts]
 
     def between(self, in_shape: Shape, out_shape: Shape) -> Mapping[str, list[Fitting]]:
         """Return, by family, every module that takes `in_shape` and gives `out_shape`, or what an adapter can make it.
@@ -51,48 +54,66 @@ class Fits:
         key = (in_shape, out_shape)
         if key not in self._seen:
             found: dict[str, list[Fitting]] = {}
-            for entry in self.catalog.registry.distinct if self.catalog.registry is not None else ():
-                fitting = self._fitting(entry, in_shape, out_shape)
+            frame = Frame(in_shape, out_shape)
+            for entry, contracts in self._offered:
+                fitting = self._fitting(entry, contracts, frame)
                 if fitting is not None:
                     found.setdefault(entry.family, []).append(fitting)
             self._seen[key] = dict(sorted(found.items()))
         return self._seen[key]
 
-    def _fitting(self, entry: Entry, in_shape: Shape, out_shape: Shape) -> Fitting | None:
-        if entry.family == "identity" or entry.module.startswith(BLOCKS):
-            return None
-        for contract in entry.contracts:
-            node = fit(entry.module, contract, in_shape, out_shape) if _steady(contract) else None
+    def _fitting(self, entry: Entry, contracts: Sequence[Contract], frame: Frame) -> Fitting | None:
+        for contract in contracts:
+            node = frame.fit(entry.module, contract)
             if node is not None:
-                idle = contract.parameters == 0 and _changes_nothing(node, in_shape, self.catalog)
+                idle = contract.parameters == 0 and _changes_nothing(node, frame.in_shape, self.catalog)
                 return None if idle else Fitting(entry, contract, node)
         return None
 
 
-def _steady(contract: Contract) -> bool:
-    return contract.plain and contract.deterministic
+def _is_of_use(entry: Entry) -> bool:
+    return entry.family != "identity" and not entry.module.startswith(BLOCKS)
 
 
-def fit(module: str, contract: Contract, in_shape: Shape, out_shape: Shape) -> Tree | None:
-    """Return a node of this module between two shapes, layouts converted around it, or None where it does not fit.
+def _steady(entry: Entry) -> list[Contract]:
+    """Return the contracts with which a module stands in a network and gives the same each time."""
+    return [c for c in entry.contracts if c.plain and c.deterministic]
 
-    Where no arguments give `out_shape`, ones that keep the input's shape will do: an adapter has to follow.
-    """
-    layout_in, layout_out = layout_of(in_shape), layout_of(out_shape)
-    if layout_in is None or layout_out is None:
-        return None
-    entering = convert(in_shape, layout_in, contract.layout_in)
-    wanted = convert(out_shape, layout_out, contract.layout_out)
-    if entering is None:
-        return None
-    args = solve(contract, entering[0], wanted[0]) if wanted is not None else None
-    given = wanted[0] if wanted is not None else entering[0]
-    if args is None and contract.layout_in == contract.layout_out:
-        args, given = solve(contract, entering[0], entering[0]), entering[0]
-    leaving = convert(given, contract.layout_out, layout_out) if args is not None else None
-    if args is None or leaving is None:
-        return None
-    return sequence([*entering[1], Tree(module, args), *leaving[1]])
+
+class Frame:
+    """Two shapes between which modules are to stand, and the changes of layout that lead to their layouts."""
+
+    def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
+        self.in_shape, self.out_shape = in_shape, out_shape
+        self._layouts = layout_of(in_shape), layout_of(out_shape)
+        self._converted: dict[tuple[Shape, Layout, Layout], tuple[Shape, list[Tree]] | None] = {}
+
+    def fit(self, module: str, contract: Contract) -> Tree | None:
+        """Return a node of this module in the frame, layouts converted around it, or None where it does not fit.
+
+        Where no arguments give `out_shape`, ones that keep the input's shape will do: an adapter has to follow.
+        """
+        layout_in, layout_out = self._layouts
+        if layout_in is None or layout_out is None:
+            return None
+        entering = self._convert(self.in_shape, layout_in, contract.layout_in)
+        wanted = self._convert(self.out_shape, layout_out, contract.layout_out)
+        if entering is None:
+            return None
+        args = solve(contract, entering[0], wanted[0]) if wanted is not None else None
+        given = wanted[0] if wanted is not None else entering[0]
+        if args is None and contract.layout_in == contract.layout_out:
+            args, given = solve(contract, entering[0], entering[0]), entering[0]
+        leaving = self._convert(given, contract.layout_out, layout_out) if args is not None else None
+        if args is None or leaving is None:
+            return None
+        return sequence([*entering[1], Tree(module, args), *leaving[1]])
+
+    def _convert(self, shape: Shape, layout: Layout, to: Layout) -> tuple[Shape, list[Tree]] | None:
+        key = (shape, layout, to)
+        if key not in self._converted:
+            self._converted[key] = convert(shape, layout, to)
+        return self._converted[key]
 
 
 def _changes_nothing(node: Tree, in_shape: Shape, catalog: Catalog) -> bool:

@@ -88,8 +88,8 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
         classes: number of classes.
 
     Raises:
-        Fell: the output has the wrong shape (`shape`); it or a gradient is not finite, or a parameter is
-            never used (`numerics`).
+        Fell: the output has the wrong shape (`shape`); it or a gradient is not finite, a parameter is never used, or
+            all gradients are zero (`numerics`).
     """
     kept = {name: b.clone() for name, b in net.named_buffers() if not nn.parameter.is_lazy(b)}
     out = training(net)(images)
@@ -108,6 +108,8 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
         raise Fell("numerics", f"{len(dead)} parameters are never used, the first is {dead[0]}")
     if not all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None):
         raise Fell("numerics", "a gradient of the first pass is not finite")
+    if not any(p.grad.any() for p in net.parameters() if p.grad is not None):
+        raise Fell("numerics", "no gradient reaches any parameter, so there is nothing to train")
     net.zero_grad(set_to_none=True)
     with torch.no_grad():
         for name, buffer in net.named_buffers():

@@ -24,6 +24,13 @@ HELPER_SOURCES = {
     vars(made).update(attributes)
     return made
 ''',
+    "_out_of_place": '''def _out_of_place(net):
+    """Return a network in which no module that has the choice works in place: others may need what it overwrites."""
+    for module in net.modules():
+        if getattr(module, "inplace", None) is True:
+            module.inplace = False
+    return net
+''',
     "_imported": '''def _imported(name):
     """Stand in for an import between the original files: return a thing of this file, or fail as the import would."""
     first, *rest = name.split(".")

@@ -140,15 +140,21 @@ def _bring(edit: Callable[..., Edit], fitting: Fitting, rng: np.random.Generator
 
 def _varied(node: Tree, contract: Contract, rng: np.random.Generator) -> Tree:
     """Return the node with one free argument drawn anew, half of the time."""
-    if not contract.free or rng.random() < 0.5:
+    free = _free(contract)
+    if not free or rng.random() < 0.5:
         return node
-    name = sorted(contract.free)[int(rng.integers(len(contract.free)))]
-    values = contract.free[name]
+    name = sorted(free)[int(rng.integers(len(free)))]
+    values = free[name]
     value = values[int(rng.integers(len(values)))]
     path, inner = next(
         (p, n) for p, n in node.walk() if n.module != "torch.nn.Sequential" and not n.module.startswith(BLOCKS)
     )
     return node.with_node(path, Tree(inner.module, {**inner.args, name: value}, inner.children))
+
+
+def _free(contract: Contract) -> dict[str, tuple[Json, ...]]:
+    """Return the arguments that can be drawn anew. Whether a module works in place says nothing of what it computes."""
+    return {name: values for name, values in contract.free.items() if name != "inplace"}
 
 
 def _arguable(here: Here) -> tuple[str, ...]:
@@ -164,7 +170,7 @@ def _other_args(here: Here) -> Iterator[Mapping[str, Json]]:
     contract = next((c for c in contracts if c.plain and c.layout_in == here.slot.layout), None)
     if given is None or contract is None:
         return
-    for name, values in sorted(contract.free.items()):
+    for name, values in sorted(_free(contract).items()):
         for value in values:
             if given.get(name, values[0]) != value:
                 yield {name: value}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -241,3 +242,21 @@ def test_statements_follow_the_order_of_building() -> None:
     assert [line.strip().partition(" =")[0] for line in written.splitlines()] == [
         "net", "net.a", "b", "b.c", "net.b", "return net",
     ]  # fmt: skip
+
+
+def test_no_module_works_in_place_here_or_in_the_file(catalog: Catalog, tmp_path: Path) -> None:
+    """A ReLU that overwrites what the sigmoid before it needs for its gradient would make training fail."""
+    parts = (
+        Tree("torch.nn.Conv2d", {"in_channels": 3, "out_channels": 4, "kernel_size": 1}), Tree("torch.nn.Sigmoid"),
+        Tree("torch.nn.ReLU", {"inplace": True}),
+    )  # fmt: skip
+    tree = Tree("torch.nn.Sequential", {}, tuple((str(i), part) for i, part in enumerate(parts)))
+    file = tmp_path / "model.py"
+    file.write_text(export(tree, catalog.bundles, in_shape=(1, 3, 8, 8), title="In place"))
+    spec = importlib.util.spec_from_file_location("in_place", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for net in (build(tree, catalog), module.build_model()):
+        net(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert "_out_of_place" not in export(parts[0], catalog.bundles, in_shape=(1, 3, 8, 8), title="Plain")
