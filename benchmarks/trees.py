@@ -29,12 +29,13 @@ from llmastool.start import Skeleton, skeleton
 
 RESULTS = ROOT / "benchmarks" / "results" / "trees.json"
 IN_SHAPE, CLASSES = (4, 3, 32, 32), 10
-BUDGET = {"parameters": 3_000_000, "flops": 200_000_000}
-MOST_SLOTS = 150
+BUDGET = {"parameters": 5_000_000, "flops": 300_000_000}
+MOST_SLOTS = 250
 """Slots of a network that starts or goes on in a chain."""
 LENGTH = 30
 """Edits of a chain."""
-SKELETONS = [Skeleton(channels=c, cells=n, stages=s) for c, n, s in ((8, 1, 3), (16, 1, 3), (8, 2, 3), (12, 3, 2))]
+_SIZES = ((8, 1, 3), (16, 1, 3), (8, 2, 3), (12, 3, 2), (24, 1, 2), (32, 1, 2))
+SKELETONS = [Skeleton(channels=c, cells=n, stages=s) for c, n, s in _SIZES]
 NEAR = 60
 """Slots of a network whose edits are timed, about."""
 

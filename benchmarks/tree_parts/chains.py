@@ -200,7 +200,7 @@ def _step(net: nn.Module, images: torch.Tensor) -> None:
     after = list(net.parameters())
     if not all(torch.isfinite(p).all() for p in after):
         raise ValueError("a weight is not finite after a step")
-    steepest = max(float(p.grad.abs().max()) for p in after if p.grad is not None)
+    steepest = max(float(p.grad.abs().max()) for p in after if p.grad is not None and p.numel())
     if steepest > _LARGE and all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise ValueError("no weight has moved")
 

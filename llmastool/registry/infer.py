@@ -276,19 +276,22 @@ class Inference:
                 works = [
                     v
                     for v in _variants(value)
-                    if self.try_args({name: v}) == self.out_shape and not self._inert({name: v})
+                    if self.try_args({name: v}) == self.out_shape and self._matters({name: v})
                 ]
                 if works:
                     found[name] = (value, *works)
         return found
 
-    def _inert(self, changes: Mapping[str, Json]) -> bool:
-        """Return whether a change of arguments leaves the function alone, as that of a flag `inplace` does."""
+    def _matters(self, changes: Mapping[str, Json]) -> bool:
+        """Return whether a change of arguments makes another function, and one that can be trained.
+
+        A flag such as `inplace` does not, nor does a temperature of zero.
+        """
         try:
             first, second = self._unchanged, self._outputs(changes)
         except Exception:  # noqa: BLE001 - foreign code may raise anything; what fails is of no use
-            return True
-        return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+            return False
+        return any(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
     @functools.cached_property
     def _unchanged(self) -> list[torch.Tensor]:
@@ -296,11 +299,23 @@ class Inference:
         return self._outputs({})
 
     def _outputs(self, changes: Mapping[str, Json]) -> list[torch.Tensor]:
-        """Return the outputs in train and eval mode from one seed."""
+        """Return the outputs in train and eval mode from one seed.
+
+        Raises:
+            ValueError: one of them, or a gradient, is not finite.
+        """
         net = self.real.build({**self.args, **changes})
         x, call = example(self.in_shape, self.point.call.dtype), self.point.call
+        x.requires_grad_(x.is_floating_point())
+        trained = forward(net, x.clone(), call)
+        if trained.requires_grad:
+            trained.sum().backward()
         with torch.no_grad():
-            return [forward(net, x.clone(), call), forward(evaluating(net), x.clone(), call)]
+            outputs = [trained.detach(), forward(evaluating(net), x.clone(), call)]
+        gradients = [p.grad for p in (x, *net.parameters()) if p.grad is not None]
+        if not all(t.isfinite().all() for t in (*outputs, *gradients)):
+            raise ValueError("an output or a gradient is not finite")
+        return outputs
 
 
 def layout_after(layout: Layout, shape: Shape, out: Shape) -> Layout:

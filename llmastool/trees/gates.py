@@ -17,6 +17,9 @@ from llmastool.trees.observe import Network
 from llmastool.trees.profile import Profile, Shape
 from llmastool.trees.tree import Tree
 
+_STEEPEST = 1e8
+"""Gradient from which on a first step would throw the weights away."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -89,7 +92,7 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
 
     Raises:
         Fell: the output has the wrong shape (`shape`); it or a gradient is not finite, a parameter is never used, or
-            all gradients are zero (`numerics`).
+            all gradients are zero or one of them is huge (`numerics`).
     """
     kept = {name: b.clone() for name, b in net.named_buffers() if not nn.parameter.is_lazy(b)}
     out = training(net)(images)
@@ -108,8 +111,9 @@ def real_pass(net: nn.Module, images: torch.Tensor, classes: int) -> None:
         raise Fell("numerics", f"{len(dead)} parameters are never used, the first is {dead[0]}")
     if not all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None):
         raise Fell("numerics", "a gradient of the first pass is not finite")
-    if not any(p.grad.any() for p in net.parameters() if p.grad is not None):
-        raise Fell("numerics", "no gradient reaches any parameter, so there is nothing to train")
+    steepest = max((p.grad.abs().max().item() for p in net.parameters() if p.grad is not None and p.numel()), default=0)
+    if not 0 < steepest < _STEEPEST:
+        raise Fell("numerics", f"the largest gradient of the first pass is {steepest:.3g}, so it cannot be trained")
     net.zero_grad(set_to_none=True)
     with torch.no_grad():
         for name, buffer in net.named_buffers():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +63,7 @@ class Network:
         with torch.device("meta"), quiet(), ShapesOnly():
             self._net, self._captured = build_captured(tree, catalog)
         self.tree, self.catalog = tree, catalog
-        self.profile = profile(self._net, self._captured, catalog, in_shape)
+        self.profile = profile(self._net, self._captured, catalog, in_shape, tree)
         self.slots = {slot.path: slot for slot in self.profile.slots}
 
     def node(self, path: str) -> Tree:
@@ -107,8 +107,8 @@ def _out_shape(tree: Tree, catalog: Catalog, in_shape: Shape) -> Shape | str:
     return tuple(out.shape) if isinstance(out, torch.Tensor) else f"it gives {type(out).__name__}, expected one tensor"
 
 
-def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shape) -> Profile:
-    """Return the profile of a network that was built on the meta device inside `capture()`."""
+def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shape, tree: Tree) -> Profile:
+    """Return the profile of a tree's network, which was built on the meta device inside `capture()`."""
     names = {module: name for name, module in net.named_modules() if name}
     seen: dict[nn.Module, _Seen] = {}
     stack: list[str] = []
@@ -129,7 +129,8 @@ def profile(net: nn.Module, captured: Captured, catalog: Catalog, in_shape: Shap
     if not isinstance(out, torch.Tensor):
         raise TreeError(f"<root>: expected one tensor as output, got {type(out).__name__}")
     flops = _flops(counter, type(net).__name__)
-    slots = tuple(_slots(names, seen, flops, captured, catalog, in_shape[0]))
+    stored = dict(tree.walk())
+    slots = tuple(_slots(names, seen, flops, captured, catalog, in_shape[0], stored))
     return Profile(
         slots=slots,
         in_shape=in_shape,
@@ -200,16 +201,19 @@ def _slots(
     captured: Captured,
     catalog: Catalog,
     batch: int,
+    stored: Mapping[str, Tree],
 ) -> Iterator[Slot]:
     for module, entry in seen.items():
         shapes = {(i, o) for i, o in zip(entry.ins, entry.outs, strict=True)}
         in_shape, out = shapes.pop() if len(shapes) == 1 else (None, None)
         name = catalog.name(type(module)) or ""
+        node = stored.get(names[module])
+        written = node is not None and node.module == name
         yield Slot(
             path=names[module],
             module=name,
             family=catalog.family(name),
-            args=_args(module, captured, catalog),
+            args=node.args if written and node is not None else _args(module, captured, catalog),
             in_shape=in_shape,
             out_shape=out,
             layout=layout_of(in_shape) if in_shape is not None else None,

@@ -170,6 +170,15 @@ class Smooth(nn.Module):
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.kernel_size // 2, count_include_pad=False)
 
 
+class Tempered(nn.Module):
+    def __init__(self, temperature: float = 1.0, shift: int = 1):
+        super().__init__()
+        self.temperature, self.shift = temperature, shift
+
+    def forward(self, x):
+        return torch.sin(x / self.temperature) + self.shift
+
+
 class Flipped(nn.Module):
     def forward(self, x):
         return x.flip(-1) if torch.rand(()) < 0.5 else x
@@ -292,3 +301,9 @@ def test_an_argument_that_is_as_large_as_the_channels_by_chance_does_not_follow_
 def test_what_draws_by_chance_in_eval_mode_is_not_deterministic(probed: tuple[dict[str, Any], Resolver]) -> None:
     assert not contract(probed, "Flipped").deterministic
     assert contract(probed, "Smooth").deterministic
+
+
+def test_free_values_leave_a_module_that_can_be_trained(probed: tuple[dict[str, Any], Resolver]) -> None:
+    free = contract(probed, "Tempered").free
+    assert len(free["shift"]) > 1
+    assert all(value != 0 for value in free.get("temperature", ()))
