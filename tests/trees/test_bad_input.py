@@ -88,6 +88,7 @@ def test_a_tree_that_is_nested_too_deep_is_refused() -> None:
         Tree.from_json({"version": 1, **value})
 
 
+@pytest.mark.slow
 def test_ten_thousand_nodes_are_built_edited_and_refused_in_bounded_time(catalog: Catalog) -> None:
     conv = Tree("torch.nn.Conv2d", {"in_channels": 3, "out_channels": 3, "kernel_size": 1})
     tree = sequence(*[conv] * 10_000)

@@ -180,14 +180,14 @@ def test_an_edit_that_ends_the_process_is_a_crash_and_the_others_go_on(
     hostile: Path, start: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dies = named(hostile, "Dies")
-    monkeypatch.setattr(client, "SILENCE", 10.0)  # for the one that hangs
+    monkeypatch.setattr(client, "SILENCE", 8.0)  # for the one that hangs
     with Workbench(hostile, IN_SHAPE, 7) as bench:
-        with pytest.warns(UserWarning, match=r"an edit is left out: .*status 3"):
-            options, counts = bench.options([start], 24, seen=[start.id], seed=(0, "pool", 1))
-        assert counts["crash"] >= 1 and len(options) >= 8
-        assert all(dies not in [s.module for s in option.profile.slots] for option in options)
-        found, _ = bench.questions([_plan(o) for o in options[:2]], 0, 1)
-        assert found
+        with pytest.warns(UserWarning, match="an edit is left out") as warned:
+            options, counts = bench.options([start], 16, seen=[start.id], seed=(0, "pool", 1))
+            assert len(options) >= 8
+            assert all(dies not in [s.module for s in option.profile.slots] for option in options)
+            found, counts = bench.questions([_plan(o) for o in options[:4]], 0, 1)
+        assert found and counts["crash"] >= len(warned) >= 1
         assert isinstance(bench.check(start), Profile), "and it is there for the next request"
 
 
