@@ -18,9 +18,8 @@ PACKAGES = ("torch", "torchvision", "prefect", "mlflow", "dvc", "pymc", "nutpie"
 def describe() -> Json:
     """Return hardware, versions, commit and date."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    status = ["git", "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"]
+    dirty = subprocess.run(status, cwd=ROOT, capture_output=True, text=True, check=True)
     return {
         "commit": commit.strip() + ("+changes" if dirty.stdout.strip() else ""),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

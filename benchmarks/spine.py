@@ -54,7 +54,7 @@ class Clone:
             raise
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}:\n{out[-4000:]}")
-        return round(time.monotonic() - started, 1), out
+        return round(time.monotonic() - started, 1), out.replace(str(self.folder), ".")
 
     def start(self, *argv: str, **extra: str) -> subprocess.Popen[str]:
         """Start a command in the clone, in a process group of its own."""
