@@ -136,7 +136,6 @@ def edits(trees: Trees) -> Json:
         refused.update(one["refused"])
         faults += one["faults"]
     shown = [s for s in said if "shown" in s]
-    table = trees.registry
     return {
         "starts": len(begin),
         "chains": each * len(begin),
@@ -148,7 +147,6 @@ def edits(trees: Trees) -> Json:
         "refused": dict(refused.most_common(60)),
         "faults": faults[:40],
         "diffs": sorted(shown, key=lambda s: len(s["shown"]))[len(shown) // 2 :][:3],
-        "registry": table.name,
     }
 
 

@@ -92,11 +92,12 @@ def _entry(entry: Entry) -> Json:
 
 def _best(entries: Sequence[Entry]) -> Json:
     """Return the most accurate candidate, the earliest of equals, with its profile; None where none was trained."""
-    trained = [e for e in entries if e.accuracy is not None and e.profile is not None]
+    every = [(e.accuracy, e.candidate, e.profile) for e in entries]
+    trained = [(a, candidate, profile) for a, candidate, profile in every if a is not None and profile is not None]
     if not trained:
         return None
-    best = max(trained, key=lambda e: e.accuracy or 0.0)
-    return {"candidate": best.candidate.id, "profile": best.profile.to_json() if best.profile is not None else None}
+    _, candidate, profile = max(trained, key=lambda one: one[0])
+    return {"candidate": candidate.id, "profile": profile.to_json()}
 
 
 def _metrics(entries: Sequence[Entry]) -> Json:

@@ -5,6 +5,14 @@ class LLMasToolError(ValueError):
     """Base of every error that is about the user's input rather than about this code."""
 
 
+def from_name(name: str, message: str) -> LLMasToolError:
+    """Return the error of a class of this module, as another process named it; the base of all where there is none."""
+    kind = globals().get(name)
+    if isinstance(kind, type) and issubclass(kind, LLMasToolError):
+        return kind(message)
+    return LLMasToolError(message)
+
+
 class ConfigError(LLMasToolError):
     """A parameter is unknown, missing, of the wrong type or out of range."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from llmastool import seeds
 from llmastool.archive import Entry, write_archive
@@ -32,6 +32,9 @@ from llmastool.workbench.client import Workbench
 
 if TYPE_CHECKING:
     from llmastool.params import Params
+
+Proposed: TypeAlias = tuple[Candidate, Profile | None]
+"""A candidate, and its profile where it has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ class Search:
         self.planner = Planner(params.planner, params.seed)
         self.filler = make_filler(params.filler, run / "fills.jsonl")
         self._rounds: list[Json] = []
+        self._proposed: list[list[Proposed]] = []
         self._outcomes: dict[str, Outcome] = {}
         for event in read_lines(self._log):
             self._apply(event)
@@ -166,10 +170,12 @@ class Search:
             candidate = Candidate(
                 tree=start.tree, round=0, index=index, parent=None, change=start.name, plan=None, fill=None
             )
-            fell = start.found if isinstance(start.found, Fell) else None
-            candidates.append(_proposed(candidate, None if isinstance(start.found, Fell) else start.found))
-            if fell is not None:
-                fallen.append(Outcome(candidate=candidate.id, gate=fell.gate, message=str(fell)).to_json())
+            if isinstance(start.found, Fell):
+                candidates.append(_proposed(candidate, None))
+                outcome = Outcome(candidate=candidate.id, gate=start.found.gate, message=str(start.found))
+                fallen.append(outcome.to_json())
+            else:
+                candidates.append(_proposed(candidate, start.found))
         return {"candidates": candidates, "fallen": fallen}
 
     def _evolve(self) -> Json:
@@ -201,16 +207,17 @@ class Search:
     def _apply(self, event: Json) -> None:
         if event["event"] == "asked":
             self._rounds.append(event)
+            self._proposed.append([_read(proposed) for proposed in event["candidates"]])
         outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
         self._outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
 
-    def _candidates(self) -> list[tuple[Candidate, Profile | None]]:
+    def _candidates(self) -> list[Proposed]:
         """Return all candidates, each with its profile where it has one."""
-        return [_read(proposed) for event in self._rounds for proposed in event["candidates"]]
+        return [proposed for members in self._proposed for proposed in members]
 
     def _waiting(self) -> list[Candidate]:
-        last = self._rounds[-1]["candidates"] if self._rounds else []
-        return [c for c, _ in map(_read, last) if c.id not in self._outcomes]
+        last = self._proposed[-1] if self._proposed else []
+        return [c for c, _ in last if c.id not in self._outcomes]
 
     def _records(self) -> list[Record]:
         return [
@@ -229,6 +236,6 @@ def _proposed(candidate: Candidate, profile: Profile | None) -> Json:
     return {"candidate": candidate.to_json(), "profile": profile.to_json() if profile is not None else None}
 
 
-def _read(proposed: Json) -> tuple[Candidate, Profile | None]:
+def _read(proposed: Json) -> Proposed:
     profile = proposed["profile"]
     return Candidate.from_json(proposed["candidate"]), Profile.from_json(profile) if profile is not None else None

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llmastool.trees.tree import Tree
+from llmastool.trees.tree import Tree, join
 
 Child = tuple[str, Tree]
 """A slot and what is stored there."""
@@ -60,7 +60,7 @@ def _differences(old: Tree, new: Tree, path: str) -> Iterator[Difference]:
         return
     for left, right in aligned(old, new):
         slot = right[0] if right is not None else left[0] if left is not None else ""
-        below = f"{path}.{slot}" if path else slot
+        below = join(path, slot)
         if left is not None and right is not None:
             yield from _differences(left[1], right[1], below)
         else:

@@ -208,12 +208,11 @@ def _slots(
         in_shape, out = shapes.pop() if len(shapes) == 1 else (None, None)
         name = catalog.name(type(module)) or ""
         node = stored.get(names[module])
-        written = node is not None and node.module == name
         yield Slot(
             path=names[module],
             module=name,
             family=catalog.family(name),
-            args=node.args if written and node is not None else _args(module, captured, catalog),
+            args=node.args if node is not None and node.module == name else _args(module, captured, catalog),
             in_shape=in_shape,
             out_shape=out,
             layout=layout_of(in_shape) if in_shape is not None else None,

@@ -20,7 +20,7 @@ from llmastool.trees.insertion import CONCAT, GATED, RESIDUAL, around, concat_ar
 from llmastool.trees.observe import Network, channels_of, layout_of, sizes_of
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.stages import ROWS
-from llmastool.trees.tree import Tree
+from llmastool.trees.tree import Tree, join
 
 _PLAIN = ("activation", "affine", "identity", "normalisation", "regularisation", "reshape")
 """Families that are not worth a branch of their own, nor a way around them."""
@@ -82,7 +82,7 @@ class Here:
         row = [slot for slot, _ in parent.children]
         at = row.index(name)
         paths = [row[i] if 0 <= i < len(row) else None for i in (at - 1, at + 1)]
-        before, after = (self.network.slots.get(f"{above}.{p}" if above else p) if p else None for p in paths)
+        before, after = (self.network.slots.get(join(above, p)) if p else None for p in paths)
         return before, after
 
 

@@ -11,7 +11,7 @@ from llmastool.trees.fitting import joined, node_at, refit, shape_after, short_n
 from llmastool.trees.insertion import around, fresh_name, renumbered
 from llmastool.trees.observe import Network, layout_of
 from llmastool.trees.profile import Shape, Slot
-from llmastool.trees.tree import Tree
+from llmastool.trees.tree import Tree, join
 
 ROWS = ("torch.nn.Sequential", "llmastool.blocks.Residual", "llmastool.blocks.Gated", "llmastool.blocks.Concat")
 """Modules that do nothing to a shape by themselves, so that their width is that of their children."""
@@ -120,7 +120,7 @@ def move_downsampling(network: Network, slot: Slot, step: int) -> Tree:
     to = names.index(name) + step
     if step not in (-1, 1) or not 0 <= to < len(names):
         raise EditRefused(f"{slot.path}: there is no slot {'before' if step < 0 else 'after'} it in its sequence")
-    other = network.slots.get(f"{parent_path}.{names[to]}" if parent_path else names[to])
+    other = network.slots.get(join(parent_path, names[to]))
     if other is None:
         raise EditRefused(f"{slot.path}: no forward pass calls its neighbour {names[to]}")
     early, late = (slot, other) if step > 0 else (other, slot)

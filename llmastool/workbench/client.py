@@ -186,8 +186,7 @@ class Workbench:
             self.close()
             raise Died(f"the process that builds networks {error or 'ended'}{tail}", trying) from None
         if "error" in said:
-            kind = getattr(errors, str(said["error"]), LLMasToolError)
-            raise kind(str(said["message"]))
+            raise errors.from_name(str(said["error"]), str(said["message"]))
         return said["answer"]
 
     def _begin(self) -> subprocess.Popen[bytes]:

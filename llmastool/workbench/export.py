@@ -16,7 +16,7 @@ from pathlib import Path
 
 from llmastool import errors, sandbox
 from llmastool.canonical import Json, dumps, write_atomic, write_json
-from llmastool.errors import LLMasToolError, SandboxError, TreeError
+from llmastool.errors import SandboxError, TreeError
 from llmastool.mining.bundle import Bundle
 from llmastool.trees.export import export
 from llmastool.trees.profile import Shape
@@ -96,5 +96,5 @@ def _in_sandbox(request: Json, readable: list[Path], writable: Path) -> Json:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
         raise SandboxError(f"the process that writes the network ended ({done.returncode}): {''.join(last)[:300]}")
     if "error" in answer:
-        raise getattr(errors, str(answer["error"]), LLMasToolError)(str(answer["message"]))
+        raise errors.from_name(str(answer["error"]), str(answer["message"]))
     return answer
