@@ -20,13 +20,15 @@ from torch import nn
 from benchmarks.mining_parts.forked import Tell, Work
 from llmastool.canonical import Json
 from llmastool.errors import EditRefused
+from llmastool.modes import quiet
+from llmastool.registry.capture import watching
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.donors import Donors
 from llmastool.trees.edits import Applied, apply
 from llmastool.trees.gates import Budget, Fell, check, check_profile, real_pass
 from llmastool.trees.moves import Group, Moves
-from llmastool.trees.observe import Network, quiet
+from llmastool.trees.observe import Network
 from llmastool.trees.offers import Move
 from llmastool.trees.text import diff
 from llmastool.trees.tree import Tree
@@ -54,8 +56,9 @@ def prepare(request: Json) -> tuple[Sequence[Json], Work]:
         rng = np.random.default_rng(item["seed"])
         others = [starts[i] for i in rng.permutation(len(starts))[:3] if i != item["start"]]
         judge = _Judge(request, moves, Donors(others), rng)
-        for number in range(item["chains"]):
-            judge.chain(starts[item["start"]], tell, number)
+        with watching():
+            for number in range(item["chains"]):
+                judge.chain(starts[item["start"]], tell, number)
         tell(judge.counted())
 
     return request["items"], work

@@ -9,11 +9,11 @@ from benchmarks.mining_parts.alone import digest_of, written_down
 from benchmarks.mining_parts.forked import Tell, Work
 from benchmarks.mining_parts.modules import seed_all
 from llmastool.canonical import Json
+from llmastool.modes import quiet
 from llmastool.registry.call import example
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.export import export
-from llmastool.trees.observe import quiet
 from llmastool.trees.tree import Tree
 
 

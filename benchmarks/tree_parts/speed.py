@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.mining_parts.forked import Tell, Work
 from llmastool.canonical import Json
 from llmastool.errors import EditRefused
+from llmastool.registry.capture import watching
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.distance import distance, signature
 from llmastool.trees.edits import apply
@@ -36,9 +37,10 @@ def prepare(request: Json) -> tuple[Sequence[Json], Work]:
     catalog = Catalog.open(Path(request["registry"]))
 
     def work(item: Json, tell: Tell) -> None:
-        network = Network(Tree.from_json(item["tree"]), catalog, tuple(request["in_shape"]))
-        tell(_edits(network, request))
-        tell(_sizes(network, request))
+        with watching():  # as in the workbench
+            network = Network(Tree.from_json(item["tree"]), catalog, tuple(request["in_shape"]))
+            tell(_edits(network, request))
+            tell(_sizes(network, request))
 
     return request["items"], work
 

@@ -30,12 +30,15 @@ Captured = dict[nn.Module, Construction]
 
 
 @contextmanager
-def capture() -> Iterator[Captured]:
-    """Record the constructor arguments of every module that is built inside the `with` block.
+def watching() -> Iterator[None]:
+    """Have constructors ready to be recorded inside the `with` block, so that each `capture` in it costs nothing.
 
+    Without it, each `capture` changes the constructors of all classes and puts them back: some milliseconds.
     Classes that are defined inside the block are watched too.
     """
-    captured: Captured = {}
+    if "__init_subclass__" in vars(nn.Module):  # it is on already
+        yield
+        return
     originals: list[tuple[type[nn.Module], Any]] = []
 
     def watch(cls: type[nn.Module]) -> None:
@@ -51,14 +54,24 @@ def capture() -> Iterator[Captured]:
     for cls in (nn.Module, *_subclasses(nn.Module)):
         watch(cls)
     nn.Module.__init_subclass__ = classmethod(defined)  # type: ignore[assignment]
-    _ACTIVE.append(captured)
     try:
-        yield captured
+        yield
     finally:
-        _ACTIVE.pop()
         del nn.Module.__init_subclass__
         for cls, original in originals:
             cls.__init__ = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def capture() -> Iterator[Captured]:
+    """Record the constructor arguments of every module that is built inside the `with` block."""
+    captured: Captured = {}
+    with watching():
+        _ACTIVE.append(captured)
+        try:
+            yield captured
+        finally:
+            _ACTIVE.pop()
 
 
 def _subclasses(cls: type) -> Iterator[type]:

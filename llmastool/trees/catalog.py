@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from llmastool.canonical import Json
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
+from llmastool.recent import Recent
 from llmastool.registry.store import Registry
 from llmastool.registry.values import Resolver
-from llmastool.trees.profile import Shape
+
+if TYPE_CHECKING:
+    from llmastool.trees.parts import Found, Signal
+
+_MOST_PARTS = 16384
 
 
 class Catalog:
@@ -24,8 +29,8 @@ class Catalog:
         self.bundles: Mapping[str, Bundle] = registry.bundles if registry is not None else {}
         self._resolver = Resolver(self.bundles)
         self._classes: dict[str, type[nn.Module]] = {}
-        self.shapes: dict[tuple[str, Shape], Shape | str] = {}
-        """What subtrees were seen to give, by their id and the input's shape: a shape, or why there is none."""
+        self.parts: Recent[tuple[str, Signal], Found] = Recent(_MOST_PARTS)
+        """What was seen of subtrees, by their id and what comes in."""
 
     @staticmethod
     def open(folder: Path | None) -> Catalog:

@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from llmastool.errors import TreeError
-from llmastool.trees.observe import Network, layout_of, sizes_of
+from llmastool.trees.axes import layout_of, sizes_of
+from llmastool.trees.observe import Network
 from llmastool.trees.profile import Layout, Shape, Slot
 from llmastool.trees.tree import SAME, Tree
 

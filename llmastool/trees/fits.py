@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from llmastool.modes import training
+from llmastool.modes import quiet, training
 from llmastool.registry.contract import Contract, solve
 from llmastool.registry.patience import patience
 from llmastool.registry.store import Entry
 from llmastool.trees.adapters import convert, sequence
+from llmastool.trees.axes import layout_of
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.observe import layout_of, quiet
 from llmastool.trees.profile import Layout, Shape
 from llmastool.trees.tree import Tree
 

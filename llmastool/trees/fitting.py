@@ -6,7 +6,8 @@ from llmastool.canonical import Json
 from llmastool.errors import EditRefused, TreeError
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, scaled, sized
 from llmastool.trees.adapters import bridge, sequence
-from llmastool.trees.observe import Network, layout_of, out_shape
+from llmastool.trees.axes import layout_of
+from llmastool.trees.observe import Network, out_shape
 from llmastool.trees.profile import Shape
 from llmastool.trees.tree import SAME, Tree
 

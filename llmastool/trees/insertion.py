@@ -5,8 +5,9 @@ from __future__ import annotations
 from llmastool.errors import EditRefused
 from llmastool.registry.contract import CHANNEL_AXIS
 from llmastool.trees.adapters import sequence
+from llmastool.trees.axes import layout_of
 from llmastool.trees.fitting import fitted, joined, node_at, shape_after
-from llmastool.trees.observe import Network, layout_of
+from llmastool.trees.observe import Network
 from llmastool.trees.profile import Shape
 from llmastool.trees.tree import Tree
 

@@ -13,11 +13,12 @@ import numpy as np
 from llmastool.canonical import Json
 from llmastool.registry.contract import Contract
 from llmastool.registry.store import Entry
+from llmastool.trees.axes import channels_of, layout_of, sizes_of
 from llmastool.trees.donors import Donor, Donors
 from llmastool.trees.edits import Edit, Where
 from llmastool.trees.fits import BLOCKS, Fits, Fitting
 from llmastool.trees.insertion import CONCAT, GATED, RESIDUAL, around, concat_args
-from llmastool.trees.observe import Network, channels_of, layout_of, sizes_of
+from llmastool.trees.observe import Network
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.stages import ROWS
 from llmastool.trees.tree import Tree, join

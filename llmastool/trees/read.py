@@ -18,6 +18,7 @@ from torch import nn
 from llmastool.canonical import Json
 from llmastool.errors import RegistryError, TreeError
 from llmastool.meta import ShapesOnly
+from llmastool.recent import Recent
 from llmastool.registry.capture import Captured, capture
 from llmastool.registry.loading import PREFIX
 from llmastool.trees.build import build
@@ -151,16 +152,15 @@ class _Reader:
 
 def _twin(tree: Tree, catalog: Catalog) -> _Built:
     """Return what a constructor makes by itself, on the meta device; the same again for the same call."""
-    known = _TWINS.setdefault(catalog, {})
-    if tree.id not in known:
-        if len(known) >= _MOST_TWINS:
-            known.pop(next(iter(known)))
+
+    def built() -> _Built:
         with torch.device("meta"), ShapesOnly():
-            known[tree.id] = _Built(*build_captured(tree, catalog))
-    return known[tree.id]
+            return _Built(*build_captured(tree, catalog))
+
+    return _TWINS.setdefault(catalog, Recent(_MOST_TWINS)).get(tree.id, built)
 
 
-_TWINS: WeakKeyDictionary[Catalog, dict[str, _Built]] = WeakKeyDictionary()
+_TWINS: WeakKeyDictionary[Catalog, Recent[str, _Built]] = WeakKeyDictionary()
 _MOST_TWINS = 512
 
 

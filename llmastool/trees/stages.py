@@ -7,9 +7,10 @@ from fractions import Fraction
 from llmastool.errors import EditRefused
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES
 from llmastool.trees.adapters import sequence
+from llmastool.trees.axes import layout_of
 from llmastool.trees.fitting import joined, node_at, refit, shape_after, short_name, with_channels
 from llmastool.trees.insertion import around, fresh_name, renumbered
-from llmastool.trees.observe import Network, layout_of
+from llmastool.trees.observe import Network
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.tree import Tree, join
 

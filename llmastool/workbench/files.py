@@ -13,11 +13,10 @@ from torch import nn
 
 from llmastool.canonical import Json
 from llmastool.errors import LLMasToolError, TreeError
-from llmastool.modes import evaluating
+from llmastool.modes import evaluating, quiet
 from llmastool.sandbox import GIB, Limits, virtual_memory
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.observe import quiet
 from llmastool.trees.tree import Tree
 from llmastool.workbench.export import PROGRAM, SECONDS, WEIGHTS
 

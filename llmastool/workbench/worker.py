@@ -19,6 +19,7 @@ from llmastool.config import from_mapping
 from llmastool.errors import LLMasToolError
 from llmastool.planner.plan import Plan
 from llmastool.proposals import Pool, questions_for
+from llmastool.registry.capture import watching
 from llmastool.sandbox import GIB, Limits, virtual_memory
 from llmastool.start import StartConfig, population
 from llmastool.trees.catalog import Catalog
@@ -132,7 +133,8 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)
-    serve(requests, answers)
+    with watching():
+        serve(requests, answers)
 
 
 if __name__ == "__main__":

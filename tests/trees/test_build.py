@@ -6,9 +6,10 @@ from torch import nn
 
 from llmastool.errors import RegistryError, TreeError
 from llmastool.registry.capture import capture
+from llmastool.trees.axes import layout_of
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.observe import Network, layout_of
+from llmastool.trees.observe import Network
 from llmastool.trees.read import build_captured, read
 from llmastool.trees.tree import Tree
 

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmastool.errors import EditRefused
+from llmastool.modes import quiet
 from llmastool.trees.adapters import bridge, convert, sequence
+from llmastool.trees.axes import layout_of
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.donors import Donors
 from llmastool.trees.edits import Edit, apply
 from llmastool.trees.gates import Budget, Fell, check, real_pass
 from llmastool.trees.moves import Group, Moves
-from llmastool.trees.observe import Network, layout_of, out_shape, quiet
+from llmastool.trees.observe import Network, out_shape
 from llmastool.trees.offers import Move
 from llmastool.trees.profile import Layout
 from llmastool.trees.tree import Tree

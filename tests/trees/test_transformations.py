@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from llmastool.errors import EditRefused
+from llmastool.modes import quiet
 from llmastool.start import Skeleton, skeleton
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.diff import differences
 from llmastool.trees.edits import Edit, apply
 from llmastool.trees.gates import Budget, check, real_pass
-from llmastool.trees.observe import Network, quiet
+from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree
 
 IN_SHAPE = (2, 3, 16, 16)

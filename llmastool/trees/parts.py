@@ -1,0 +1,284 @@
+"""Parts of a network, each run once on the meta device, where nothing is computed, to note what passes its slots.
+
+What a part shows depends on itself and on what comes in, so it is looked at once, in however many networks it stands. A
+sequence is the parts in it, one after the other: of an edited network, only the part that changed is built and run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from llmastool.errors import RegistryError, TreeError
+from llmastool.meta import ShapesOnly
+from llmastool.modes import quiet, training
+from llmastool.registry.capture import Captured
+from llmastool.trees.axes import layout_of
+from llmastool.trees.catalog import Catalog
+from llmastool.trees.profile import Shape, Slot
+from llmastool.trees.read import build_captured, encode_args
+from llmastool.trees.tree import Tree, join
+
+ROOT = "<root>"
+"""How messages name the empty path."""
+
+_SEQUENCE = "torch.nn.Sequential"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """All that a module can tell of a tensor on the meta device."""
+
+    shape: Shape
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+
+    @staticmethod
+    def of(tensor: torch.Tensor) -> Signal:
+        """Describe a tensor."""
+        return Signal(tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+    @staticmethod
+    def image(shape: Shape) -> Signal:
+        """Describe a new tensor of single precision."""
+        return Signal.of(torch.empty(shape, device="meta"))
+
+    def tensor(self) -> torch.Tensor:
+        """Return such a tensor."""
+        return torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device="meta")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was seen of a subtree."""
+
+    slots: tuple[Slot, ...]
+    """Itself, with the path that it was asked for, and all below that were called, a parent before its children."""
+    sizes: tuple[int, ...]
+    """Side, in positions, of the first input of every slot: 0 where it had none, or several."""
+    out: Signal | str
+    """What it gives, or the name of the type where that is not one tensor."""
+    parameters: int
+    flops: int
+    """Floating-point operations, as PyTorch counts them, for the whole batch."""
+
+    def at(self, slot: str) -> Part:
+        """Return the same as seen from a node in one of whose slots it stands."""
+        return replace(self, slots=tuple(replace(s, path=join(slot, s.path)) for s in self.slots))
+
+
+Found: TypeAlias = Part | str
+"""A part, or why there is none: a message that starts with a path."""
+
+
+def observe(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
+    """Build a subtree, run it once, and return what was seen.
+
+    Args:
+        tree: the subtree.
+        catalog: where its modules come from.
+        signal: its input.
+
+    Raises:
+        TreeError: it cannot be built, or its forward fails; the message starts with the path from here.
+        RegistryError: the catalog lacks a module.
+    """
+    found: Found = catalog.parts.get((tree.id, signal), lambda: _found(tree, catalog, signal))
+    if isinstance(found, str):
+        raise TreeError(found)
+    return found
+
+
+def _found(tree: Tree, catalog: Catalog, signal: Signal) -> Found:
+    try:
+        return _composed(tree, catalog, signal) or _observed(tree, catalog, signal)
+    except TreeError as error:
+        return str(error)
+
+
+def _composed(tree: Tree, catalog: Catalog, signal: Signal) -> Part | None:
+    """Return what is seen of a sequence, from its parts; None where it has to be looked at as a whole."""
+    if tree.module != _SEQUENCE or tree.args or not tree.children or any(tree.shared()):
+        return None
+    parts: list[Part] = []
+    now = signal
+    for slot, child in tree.children:
+        try:
+            part = observe(child, catalog, now)
+        except (TreeError, RegistryError) as error:
+            where, _, why = str(error).partition(": ")
+            raise type(error)(f"{join(slot, '' if where == ROOT else where)}: {why}") from error
+        parts.append(part.at(slot))
+        if isinstance(part.out, str):
+            return None
+        now = part.out
+    parameters, flops = sum(p.parameters for p in parts), sum(p.flops for p in parts)
+    own = _slot("", _SEQUENCE, catalog, signal.shape, now.shape, parameters=parameters, flops=flops // _per(signal))
+    slots = [own, *(slot for part in parts for slot in part.slots)]
+    sizes = [_side(signal.shape), *(size for part in parts for size in part.sizes)]
+    return Part(tuple(slots), tuple(sizes), now, parameters, flops)
+
+
+def _slot(
+    path: str, module: str, catalog: Catalog, in_shape: Shape | None, out: Shape | None, *, parameters: int, flops: int
+) -> Slot:
+    return Slot(
+        path=path,
+        module=module,
+        family=catalog.family(module),
+        args={},
+        in_shape=in_shape,
+        out_shape=out,
+        layout=layout_of(in_shape) if in_shape is not None else None,
+        calls=1,
+        parameters=parameters,
+        flops=flops,
+        stage=0,
+        leaf=False,
+    )
+
+
+def _per(signal: Signal) -> int:
+    """Return how many floating-point operations are one multiply-add of one image."""
+    return 2 * signal.shape[0]
+
+
+@dataclass
+class _Seen:
+    """What was seen of one module."""
+
+    ins: list[Shape | None] = field(default_factory=list)
+    outs: list[Shape | None] = field(default_factory=list)
+
+
+class _Run:
+    """One forward pass, watched."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.names = {module: name for name, module in net.named_modules()}
+        self.seen: dict[nn.Module, _Seen] = {}
+        self.stack: list[nn.Module] = []
+        self.flops = Counter[nn.Module]()
+
+    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self.stack.append(module)
+        tensors = [a for a in args if isinstance(a, torch.Tensor)]
+        shape = tuple(tensors[0].shape) if len(tensors) == 1 and len(args) == 1 else None
+        self.seen.setdefault(module, _Seen()).ins.append(shape)
+
+    def after(self, module: nn.Module, _: tuple[Any, ...], out: Any) -> None:
+        self.stack.pop()
+        self.seen[module].outs.append(tuple(out.shape) if isinstance(out, torch.Tensor) else None)
+
+
+class _Count(TorchDispatchMode):
+    """Counts floating-point operations by PyTorch's own formulas, for every module that is running.
+
+    As `torch.utils.flop_counter.FlopCounterMode`, without its bookkeeping for backward passes.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, run: _Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(getattr(func, "_overloadpacket", func))
+        if formula is None and isinstance(func, torch._ops.OpOverload):
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        if formula is not None:
+            count = formula(*args, **kwargs, out_val=out)
+            for module in set(self._run.stack):
+                self._run.flops[module] += count
+        return out
+
+
+def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
+    """Build a subtree as a whole and run it."""
+    with torch.device("meta"), quiet(), ShapesOnly():
+        net, captured = build_captured(tree, catalog)
+    run = _Run(net)
+    handles = []
+    for module in run.names:
+        handles.append(module.register_forward_pre_hook(run.before))
+        handles.append(module.register_forward_hook(run.after))
+    try:
+        with _Count(run), torch.no_grad(), quiet(), ShapesOnly():
+            out = training(net)(signal.tensor())
+    except Exception as error:
+        where = run.names[run.stack[-1]] if run.stack else ""
+        raise TreeError(f"{where or ROOT}: forward fails: {_why(error)}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Part(
+        slots=tuple(_slots(run, captured, catalog, tree, _per(signal))),
+        sizes=tuple(_side(seen.ins[0]) for seen in run.seen.values()),
+        out=Signal.of(out) if isinstance(out, torch.Tensor) else type(out).__name__,
+        parameters=sum(p.numel() for p in net.parameters()),
+        flops=run.flops[net],
+    )
+
+
+def _why(error: Exception) -> str:
+    """Return why a forward pass failed, told apart: it asked for numbers, and where only shapes are there are none."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if "DataDependent" in text or re.search(r"meta tensor|\bmeta\b.*(item|nonzero|data)|Tensor\.item", text):
+        return f"what it does depends on the values of its input, and only shapes are looked at ({text})"
+    return text
+
+
+def _side(shape: Shape | None) -> int:
+    """Return the side of a map, in positions; tokens count by the root of their number."""
+    if shape is None:
+        return 0
+    if len(shape) == 4:
+        return max(min(shape[1:3]), min(shape[2:4]), 1)
+    return max(int(shape[1] ** 0.5), 1) if len(shape) == 3 else 1
+
+
+def _slots(run: _Run, captured: Captured, catalog: Catalog, tree: Tree, per: int) -> Iterator[Slot]:
+    stored = dict(tree.walk())
+    for module, seen in run.seen.items():
+        shapes = {(i, o) for i, o in zip(seen.ins, seen.outs, strict=True)}
+        in_shape, out = shapes.pop() if len(shapes) == 1 else (None, None)
+        path, name = run.names[module], catalog.name(type(module)) or ""
+        node = stored.get(path)
+        slot = _slot(
+            path,
+            name,
+            catalog,
+            in_shape,
+            out,
+            parameters=sum(p.numel() for p in module.parameters()),
+            flops=run.flops[module] // per,
+        )
+        yield replace(
+            slot,
+            args=node.args if node is not None and node.module == name else _args(module, captured, catalog),
+            calls=len(seen.ins),
+            leaf=next(module.children(), None) is None,
+        )
+
+
+def _args(module: nn.Module, captured: Captured, catalog: Catalog) -> dict[str, Any] | None:
+    try:
+        return encode_args(module, captured, catalog)
+    except TreeError:
+        return None
