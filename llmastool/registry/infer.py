@@ -285,10 +285,13 @@ class Inference:
     def _matters(self, changes: Mapping[str, Json]) -> bool:
         """Return whether a change of arguments makes another function, and one that can be trained.
 
-        A flag such as `inplace` does not, nor does a temperature of zero.
+        A flag such as `inplace` does not, nor does a temperature of zero. What can be trained on an input of zeros, as
+        it comes from a layer that is off, must go on to be: a normalisation whose `eps` is 0 could not.
         """
         try:
             first, second = self._unchanged, self._outputs(changes)
+            if self._takes_zeros:
+                self._outputs(changes, zeros=True)
         except Exception:  # noqa: BLE001 - foreign code may raise anything; what fails is of no use
             return False
         return any(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -298,14 +301,24 @@ class Inference:
         """The outputs at the probe point, with which those of all changed arguments are compared."""
         return self._outputs({})
 
-    def _outputs(self, changes: Mapping[str, Json]) -> list[torch.Tensor]:
-        """Return the outputs in train and eval mode from one seed.
+    @functools.cached_property
+    def _takes_zeros(self) -> bool:
+        """Whether the module can be trained on an input of zeros."""
+        try:
+            self._outputs({}, zeros=True)
+        except Exception:  # noqa: BLE001 - foreign code may raise anything
+            return False
+        return True
+
+    def _outputs(self, changes: Mapping[str, Json], *, zeros: bool = False) -> list[torch.Tensor]:
+        """Return the outputs in train and eval mode from one seed, for a random input or for zeros.
 
         Raises:
             ValueError: one of them, or a gradient, is not finite.
         """
         net = self.real.build({**self.args, **changes})
         x, call = example(self.in_shape, self.point.call.dtype), self.point.call
+        x = torch.zeros_like(x) if zeros else x
         x.requires_grad_(x.is_floating_point())
         trained = forward(net, x.clone(), call)
         if trained.requires_grad:

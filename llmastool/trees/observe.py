@@ -92,6 +92,7 @@ def _profile(part: Part, in_shape: Shape) -> Profile:
         parameters=part.parameters,
         flops=part.flops // (2 * in_shape[0]),
         depth=sum(s.calls for s in slots if s.leaf and s.parameters),
+        flow=part.flow.shifted(-1),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ from llmastool.modes import quiet, training
 from llmastool.registry.capture import Captured
 from llmastool.trees.axes import layout_of
 from llmastool.trees.catalog import Catalog
+from llmastool.trees.flow import IN, JOIN, Flow
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.read import build_captured, encode_args
 from llmastool.trees.tree import Tree, join
@@ -69,6 +70,8 @@ class Part:
     parameters: int
     flops: int
     """Floating-point operations, as PyTorch counts them, for the whole batch."""
+    flow: Flow
+    """Which of the slots reads what which other one gives."""
 
     def at(self, slot: str) -> Part:
         """Return the same as seen from a node in one of whose slots it stands."""
@@ -109,7 +112,7 @@ def _composed(tree: Tree, catalog: Catalog, signal: Signal) -> Part | None:
     if tree.module != _SEQUENCE or tree.args or not tree.children or any(tree.shared()):
         return None
     parts: list[Part] = []
-    now = signal
+    now, flow, before = signal, Flow((), ((IN, 0),)), 1
     for slot, child in tree.children:
         try:
             part = observe(child, catalog, now)
@@ -119,12 +122,12 @@ def _composed(tree: Tree, catalog: Catalog, signal: Signal) -> Part | None:
         parts.append(part.at(slot))
         if isinstance(part.out, str):
             return None
-        now = part.out
+        now, flow, before = part.out, flow.then(part.flow, before), before + len(part.slots)
     parameters, flops = sum(p.parameters for p in parts), sum(p.flops for p in parts)
     own = _slot("", _SEQUENCE, catalog, signal.shape, now.shape, parameters=parameters, flops=flops // _per(signal))
     slots = [own, *(slot for part in parts for slot in part.slots)]
     sizes = [_side(signal.shape), *(size for part in parts for size in part.sizes)]
-    return Part(tuple(slots), tuple(sizes), now, parameters, flops)
+    return Part(tuple(slots), tuple(sizes), now, parameters, flops, flow)
 
 
 def _slot(
@@ -155,8 +158,23 @@ def _per(signal: Signal) -> int:
 class _Seen:
     """What was seen of one module."""
 
+    index: int
+    """How many modules were called before it for the first time."""
     ins: list[Shape | None] = field(default_factory=list)
     outs: list[Shape | None] = field(default_factory=list)
+
+
+@dataclass
+class _Call:
+    """A call that is running."""
+
+    module: nn.Module
+    reads: set[int]
+    """Nodes of what it was given."""
+    passes: frozenset[int]
+    """Ids of the tensors that it was given."""
+    lowest: bool = True
+    """Whether it has called no other module so far."""
 
 
 class _Run:
@@ -165,24 +183,92 @@ class _Run:
     def __init__(self, net: nn.Module) -> None:
         self.names = {module: name for name, module in net.named_modules()}
         self.seen: dict[nn.Module, _Seen] = {}
-        self.stack: list[nn.Module] = []
+        self.stack: list[_Call] = []
         self.flops = Counter[nn.Module]()
+        self._nodes: list[int] = []
+        self._edges: list[tuple[int, int]] = []
+        self._from: dict[int, int] = {}
+        self._alive: list[torch.Tensor] = []
 
-    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self.stack.append(module)
+    def begin(self, x: torch.Tensor) -> None:
+        """Take a tensor for the network's input."""
+        self._give(x, IN)
+
+    def flow(self, out: torch.Tensor) -> Flow:
+        """Return what led to an output."""
+        node, size = self._from.get(id(out)), len(self._nodes)
+        return Flow.of(self._nodes, [*self._edges, (node, size)]) if node is not None else Flow()
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tensors = [a for a in args if isinstance(a, torch.Tensor)]
         shape = tuple(tensors[0].shape) if len(tensors) == 1 and len(args) == 1 else None
-        self.seen.setdefault(module, _Seen()).ins.append(shape)
+        self.seen.setdefault(module, _Seen(len(self.seen))).ins.append(shape)
+        given = list(_tensors((args, kwargs)))
+        if self.stack:
+            self.stack[-1].lowest = False
+        self.stack.append(_Call(module, self._read(given), frozenset(map(id, given))))
 
-    def after(self, module: nn.Module, _: tuple[Any, ...], out: Any) -> None:
-        self.stack.pop()
-        self.seen[module].outs.append(tuple(out.shape) if isinstance(out, torch.Tensor) else None)
+    def after(self, module: nn.Module, _: tuple[Any, ...], out: Any) -> Any:
+        call, seen = self.stack.pop(), self.seen[module]
+        seen.outs.append(tuple(out.shape) if isinstance(out, torch.Tensor) else None)
+        if not call.lowest or not call.reads:
+            return out
+        if isinstance(out, torch.Tensor) and id(out) in call.passes:
+            out = out.view_as(out)  # what passes it comes from it, and what reads its input does not
+        node = self._node(seen.index, call.reads)
+        for tensor in _tensors(out):
+            if id(tensor) in self._from:
+                self._give(tensor, node)
+        return out
+
+    def operation(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        """Note what an operation of PyTorch reads and gives."""
+        reads = self._read(_tensors((args, kwargs)))
+        if not reads or getattr(func, "_overloadpacket", func) in _CONSTANTS:
+            return
+        node = self._node(JOIN, reads) if len(reads) > 1 else next(iter(reads))
+        for tensor in _tensors(out):
+            self._give(tensor, node)
+
+    def _read(self, tensors: Iterable[torch.Tensor]) -> set[int]:
+        return {self._from[id(t)] for t in tensors if id(t) in self._from}
+
+    def _node(self, slot: int, reads: set[int]) -> int:
+        self._nodes.append(slot)
+        self._edges += [(node, len(self._nodes) - 1) for node in reads]
+        return len(self._nodes) - 1
+
+    def _give(self, tensor: torch.Tensor, node: int) -> None:
+        self._from[id(tensor)] = node
+        self._alive.append(tensor)  # or its id might be another's soon
 
 
-class _Count(TorchDispatchMode):
-    """Counts floating-point operations by PyTorch's own formulas, for every module that is running.
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in nested sequences and mappings."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
 
-    As `torch.utils.flop_counter.FlopCounterMode`, without its bookkeeping for backward passes.
+
+_CONSTANTS = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        *(f"{kind}_like" for kind in ("zeros", "ones", "full", "rand", "randn", "randint")),
+        *(f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")),
+    )
+)
+"""Operations whose outcome does not depend on the numbers that they are given."""
+
+
+class _Watch(TorchDispatchMode):
+    """Counts floating-point operations by PyTorch's own formulas for every module that is running, and sees the flow.
+
+    It counts as `torch.utils.flop_counter.FlopCounterMode`, without its bookkeeping for backward passes.
     """
 
     supports_higher_order_operators = True
@@ -202,9 +288,10 @@ class _Count(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
+        self._run.operation(func, args, kwargs, out)
         if formula is not None:
             count = formula(*args, **kwargs, out_val=out)
-            for module in set(self._run.stack):
+            for module in {call.module for call in self._run.stack}:
                 self._run.flops[module] += count
         return out
 
@@ -213,16 +300,21 @@ def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
     """Build a subtree as a whole and run it."""
     with torch.device("meta"), quiet(), ShapesOnly():
         net, captured = build_captured(tree, catalog)
+    empty = next((name for name, p in net.named_parameters() if not nn.parameter.is_lazy(p) and not p.numel()), None)
+    if empty is not None:
+        where, _, name = empty.rpartition(".")
+        raise TreeError(f"{where or ROOT}: forward fails: its parameter {name} holds no numbers")
     run = _Run(net)
     handles = []
     for module in run.names:
-        handles.append(module.register_forward_pre_hook(run.before))
+        handles.append(module.register_forward_pre_hook(run.before, with_kwargs=True))
         handles.append(module.register_forward_hook(run.after))
     try:
-        with _Count(run), torch.no_grad(), quiet(), ShapesOnly():
-            out = training(net)(signal.tensor())
+        with _Watch(run), torch.no_grad(), quiet(), ShapesOnly():
+            run.begin(x := signal.tensor())
+            out = training(net)(x)
     except Exception as error:
-        where = run.names[run.stack[-1]] if run.stack else ""
+        where = run.names[run.stack[-1].module] if run.stack else ""
         raise TreeError(f"{where or ROOT}: forward fails: {_why(error)}") from error
     finally:
         for handle in handles:
@@ -233,6 +325,7 @@ def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
         out=Signal.of(out) if isinstance(out, torch.Tensor) else type(out).__name__,
         parameters=sum(p.numel() for p in net.parameters()),
         flops=run.flops[net],
+        flow=run.flow(out) if isinstance(out, torch.Tensor) else Flow(),
     )
 
 

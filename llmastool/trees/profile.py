@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from llmastool.canonical import Json
+from llmastool.trees.flow import Flow
 
 Shape: TypeAlias = tuple[int, ...]
 """Sizes of a tensor, batch first."""
@@ -62,6 +63,8 @@ class Profile:
     """Multiply-adds for one image."""
     depth: int
     """Number of calls of leaf slots that have parameters."""
+    flow: Flow = field(default_factory=Flow)
+    """Which slot reads what which other one gives; empty where it is not known."""
     extra: Mapping[str, float] = field(default_factory=dict)
     """Further numbers for the planner, e.g. cheap proxies; empty by default."""
 
@@ -73,7 +76,8 @@ class Profile:
     def from_json(value: Json) -> Profile:
         """Read what `to_json` wrote."""
         slots = tuple(Slot(**{**slot, **_shapes(slot)}) for slot in value["slots"])
-        return Profile(**{**value, **_shapes(value), "slots": slots})
+        flow = Flow(tuple(value["flow"]["nodes"]), tuple((a, b) for a, b in value["flow"]["edges"]))
+        return Profile(**{**value, **_shapes(value), "slots": slots, "flow": flow})
 
 
 def _shapes(value: Json) -> dict[str, Shape | None]:

@@ -11,6 +11,7 @@ from llmastool import seeds
 from llmastool.canonical import Json
 from llmastool.planner.plan import Option, Record
 from llmastool.planner.space import Floats
+from llmastool.trees.flow import Flow
 from llmastool.trees.profile import Profile, Slot
 
 FAMILIES = ("attention", "convolution", "depthwise", "mixer", "pooling", "recurrent")
@@ -62,6 +63,7 @@ class Network:
             parameters=parameters,
             flops=flops,
             depth=sum(s.parameters > 0 for s in slots),
+            flow=Flow(tuple(range(1, BLOCKS + 1)), tuple((i, i + 1) for i in range(-1, BLOCKS))),
         )
 
     def accuracy(self) -> float:

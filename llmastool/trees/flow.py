@@ -1,0 +1,132 @@
+"""The flow of a network: which module reads what which other one gives, as seen in a forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+JOIN = -1
+"""Slot of a node where branches are joined by an operation: a sum, a product, a concatenation."""
+
+IN = -1
+"""Node of the input. That of the output is the number of nodes."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A directed graph without cycles, of all that lies on a way from the input to the output and of nothing else."""
+
+    nodes: tuple[int, ...] = ()
+    """Position, among a profile's slots, of the module of every node, or `JOIN`; what reads comes after what it reads.
+
+    A slot has a node for each of its calls. Only slots below which no other is called have nodes."""
+    edges: tuple[tuple[int, int], ...] = ()
+    """Pairs of nodes, the first of which gives what the second reads; sorted."""
+
+    @staticmethod
+    def of(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> Flow:
+        """Return the flow without the nodes that lie on no way from the input to the output.
+
+        Joins of joins are one: `a + b + c` joins three, where nothing else reads `a + b`.
+
+        Args:
+            nodes: the slot of every node, in an order in which what reads comes after what it reads.
+            edges: as in the result; there may be equal ones.
+        """
+        slots = list(nodes)
+        graph = Flow(tuple(slots), tuple(sorted(set(edges))))
+        reached, needed = {IN}, {len(slots)}
+        for node in range(len(slots) + 1):
+            if reached & set(graph.before.get(node, ())):
+                reached.add(node)
+        for node in range(len(slots) - 1, IN - 1, -1):
+            if needed & set(graph.after.get(node, ())):
+                needed.add(node)
+        live = reached & needed
+        if IN not in live:
+            return Flow()
+        into = {node: node for node in live}
+        for node in sorted(live - {IN, len(slots)}, reverse=True):
+            readers = [n for n in graph.after[node] if n in live]
+            if slots[node] == JOIN and len(readers) == 1 and readers[0] < len(slots) and slots[readers[0]] == JOIN:
+                into[node] = into[readers[0]]
+        kept = sorted(node for node in live if into[node] == node)
+        number = {node: i for i, node in enumerate(kept, IN)}
+        found = {(number[into[a]], number[into[b]]) for a, b in graph.edges if a in live and b in live}
+        return Flow(tuple(slots[node] for node in kept[1:-1]), tuple(sorted((a, b) for a, b in found if a != b)))
+
+    @cached_property
+    def before(self) -> dict[int, list[int]]:
+        """What each node reads."""
+        return _grouped((b, a) for a, b in self.edges)
+
+    @cached_property
+    def after(self) -> dict[int, list[int]]:
+        """What reads each node."""
+        return _grouped(self.edges)
+
+    @property
+    def out(self) -> int:
+        """Node of the output."""
+        return len(self.nodes)
+
+    def then(self, other: Flow, shift: int) -> Flow:
+        """Return the flow of a network that gives what this one does to another one.
+
+        Args:
+            other: what comes behind.
+            shift: how many slots come before those of `other`.
+        """
+        if not self.edges or not other.edges:
+            return Flow()
+        size = self.out
+        inner = [(a, b) for a, b in self.edges if b != size]
+        inner += [(a + size, b + size) for a, b in other.edges if a != IN]
+        inner += [(a, b + size) for a in self.before[size] for b in other.after[IN]]
+        return Flow(self.nodes + other.shifted(shift).nodes, tuple(sorted(inner)))
+
+    def shifted(self, by: int) -> Flow:
+        """Return the same with slots that stand so many positions later."""
+        return Flow(tuple(slot + by if slot != JOIN else JOIN for slot in self.nodes), self.edges)
+
+    def longest(self, weight: dict[int, float]) -> float:
+        """Return the largest sum of the weights of slots along a way from the input to the output; 0 where none is."""
+        best: dict[int, float] = {IN: 0.0}
+        for node in range(self.out + 1):
+            own = weight.get(self.nodes[node], 0.0) if node < self.out else 0.0
+            best[node] = own + max((best[b] for b in self.before.get(node, ())), default=0.0)
+        return best[self.out]
+
+    def log_paths(self) -> float:
+        """Return the natural logarithm of the number of ways from the input to the output; 0 where there is none."""
+        logs: dict[int, float] = {IN: 0.0}
+        for node in range(self.out + 1):
+            found = [logs[b] for b in self.before.get(node, ())]
+            top = max(found, default=0.0)
+            logs[node] = top + math.log(sum(math.exp(v - top) for v in found)) if found else 0.0
+        return logs[self.out]
+
+    def neighbours(self) -> Iterator[tuple[int | None, int | None]]:
+        """Yield the slots of modules that follow each other, at once or with one join in between.
+
+        None before a module is the network's input, None after it its output.
+        """
+        for a, b in self.edges:
+            if a != IN and self.nodes[a] == JOIN:
+                continue
+            giver = self.nodes[a] if a != IN else None
+            joins = b != self.out and self.nodes[b] == JOIN
+            for reader in self.after[b] if joins else (b,):
+                if reader == self.out:
+                    yield giver, None
+                elif self.nodes[reader] != JOIN:
+                    yield giver, self.nodes[reader]
+
+
+def _grouped(pairs: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
