@@ -23,6 +23,9 @@ Features: TypeAlias = Mapping[str, Mapping[str, float]]
 GROUPS = ("cost", "family", "module", "stage", "motif")
 """The groups of features: what it costs, what is in it by family and by module, what stands where, what follows."""
 
+SIZES = ("parameters", "flops")
+"""Costs, as `log(1 + size)`, of which it matters how many times they are those of other networks."""
+
 UNKNOWN = "unknown"
 """Family of a module that no registry knows."""
 
@@ -37,11 +40,11 @@ def features(profile: Profile) -> dict[str, dict[str, float]]:
         profile: the network's slots and costs.
 
     Returns:
-        For every group of `GROUPS` a mapping from name to value: `cost` (logarithms of sizes, the longest way, the
-        number of ways, and `profile.extra`), `family` (counts by family of the leaf-most known modules), `module`
-        (counts of all known modules, with those arguments that their channels do not decide), `stage` (families by
-        stage), `motif` (which family holds which, and chains of modules along the flow, by family and by module).
-        Counts are `log(1 + count)`.
+        For every group of `GROUPS` a mapping from name to value: `cost` (logarithms of sizes, of the number of ways and
+        of their lengths in modules with weights, and `profile.extra`), `family` (counts by family of the leaf-most
+        known modules), `module` (counts of all known modules, with those arguments that their channels do not decide),
+        `stage` (families by stage), `motif` (which family holds which, and chains of modules along the flow, by family
+        and by module). Counts are `log(1 + count)`.
     """
     live = _live(profile)
     leaves = leaf_most(live)
@@ -152,12 +155,15 @@ def _chains(level: Level, names: Mapping[str, str]) -> Iterator[tuple[str, ...]]
 def _cost(profile: Profile, live: Sequence[Slot]) -> dict[str, float]:
     kept = {slot.path for slot in live}
     dead = [slot for slot in profile.slots if slot.leaf and slot.path not in kept]
-    weights = {i: float(slot.parameters > 0) for i, slot in enumerate(profile.slots)}
+    ways = profile.flow.ways({i: float(slot.parameters > 0) for i, slot in enumerate(profile.slots)})
+    known = bool(profile.flow.nodes)
     numbers = {
-        "parameters": math.log10(1 + profile.parameters - sum(slot.parameters for slot in dead)),
-        "flops": math.log10(1 + profile.flops - sum(slot.flops for slot in dead)),
-        "depth": math.log1p(profile.flow.longest(weights) if profile.flow.nodes else profile.depth),
-        "paths": profile.flow.log_paths(),
+        "parameters": math.log1p(profile.parameters - sum(slot.parameters for slot in dead)),
+        "flops": math.log1p(profile.flops - sum(slot.flops for slot in dead)),
+        "depth": math.log1p(ways.longest if known else profile.depth),
+        "shortest": math.log1p(ways.shortest if known else profile.depth),
+        "mean": math.log1p(ways.mean if known else profile.depth),
+        "ways": ways.log_number,
         "slots": math.log1p(len(live)),
         "downsampling": float(max((slot.stage for slot in live), default=0)),
         "resolution": _final_resolution(live),

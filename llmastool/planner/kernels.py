@@ -16,15 +16,16 @@ class Kernel:
     """One additive part of the model: a covariance over some groups of features, of about 1 for a usual network."""
 
     name: str
-    kind: Literal["linear", "exponential"]
+    kind: Literal["linear", "matern"]
     groups: tuple[str, ...]
     rank: int
     """Number of features by which it is represented."""
 
     def __call__(self, a: Coordinates, b: Coordinates, length: float) -> Floats:
         """Return the covariance, shape `(networks of a, networks of b)`; `length` is in units of distance."""
-        if self.kind == "exponential":
-            return np.exp(-np.sqrt(squared_distances(a, b, self.groups)) / length)
+        if self.kind == "matern":
+            scaled = np.sqrt(3 * squared_distances(a, b, self.groups)) / length
+            return np.asarray((1 + scaled) * np.exp(-scaled))
         total = np.zeros((len(a[self.groups[0]]), len(b[self.groups[0]])))
         for group in self.groups:
             x, y = align(a[group], b[group])
@@ -33,7 +34,7 @@ class Kernel:
 
     def diagonal(self, a: Coordinates) -> Floats:
         """Return the variance of every network, shape `(networks,)`."""
-        if self.kind == "exponential":
+        if self.kind == "matern":
             return np.ones(len(a[self.groups[0]]))
         total = np.sum([np.sum(a[group] ** 2, axis=1) for group in self.groups], axis=0)
         return np.asarray(total / len(self.groups))
@@ -41,11 +42,16 @@ class Kernel:
 
 KERNELS = (
     Kernel(name="cost_linear", kind="linear", groups=("cost",), rank=8),
-    Kernel(name="family_linear", kind="linear", groups=("family",), rank=16),
-    Kernel(name="cost", kind="exponential", groups=("cost",), rank=24),
-    Kernel(name="structure", kind="exponential", groups=("stage", "motif"), rank=32),
+    Kernel(name="family_linear", kind="linear", groups=("family",), rank=8),
+    Kernel(name="module_linear", kind="linear", groups=("module",), rank=8),
+    Kernel(name="content", kind="matern", groups=("cost", "module"), rank=24),
+    Kernel(name="structure", kind="matern", groups=("stage", "motif"), rank=32),
 )
-"""The parts of the model, after the additive Gaussian process of the prototype measured on NAS-Bench-201."""
+"""The parts of the model: an additive Gaussian process, with Matern kernels of smoothness 3/2 for what is not linear.
+
+What a module is worth is what its family is worth and a part of its own, each with a scale: where modules of a family
+are alike, its own part is small.
+"""
 
 WIDTH = 1 + sum(kernel.rank for kernel in KERNELS)
 """Number of features of the whole model: a constant, then each kernel's, padded with zeros."""

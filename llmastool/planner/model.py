@@ -51,7 +51,7 @@ class PosteriorConfig:
     thinned: int = 64
     """Draws over which predictions are averaged."""
     length: float = 1.0
-    """Length scale of the exponential kernels, in units of distance; two networks lie about 1.4 apart."""
+    """Length scale of the Matern kernels, in units of distance; two networks lie about 1.4 apart."""
 
     def __post_init__(self) -> None:
         require(self.draws >= 50, "draws", "50 or more", self.draws)

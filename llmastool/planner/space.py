@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmastool.planner.features import GROUPS, Features
+from llmastool.planner.features import GROUPS, SIZES, Features
 
 Floats = NDArray[np.float64]
 """An array of numbers."""
@@ -31,6 +32,13 @@ class Column:
     name: str
     mean: float
     scale: float
+    usual: float = 0.0
+    """Median size that was seen, by which others are measured; 0 for what is no size."""
+
+    def value(self, features: Mapping[str, float]) -> float:
+        """Return the number that is scaled: of a size, `log(1 + size / usual)`, by which small ones differ little."""
+        found = features.get(self.name, 0.0)
+        return math.log1p(math.expm1(found) / self.usual) if self.usual else found
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,17 @@ class FeatureSpace:
         columns = {}
         for group in GROUPS:
             names = sorted({name for features in seen for name in features[group]})
-            values = np.array([[features[group].get(name, 0.0) for name in names] for features in seen])
+            usual = [_usual(name, [features[group] for features in seen]) if group == "cost" else 0.0 for name in names]
+            plain = [Column(name, 0.0, 1.0, size) for name, size in zip(names, usual, strict=True)]
+            values = np.array([[column.value(features[group]) for column in plain] for features in seen])
             spread = values.std(axis=0)
             varied = spread > 1e-9
             scales = np.where(varied, np.maximum(spread, LEAST_SCALE), UNSEEN_SCALE)
             # The mean of equal numbers can differ from them by rounding; a constant column must be exactly 0.
             means = np.where(varied, values.mean(axis=0), values[0])
             columns[group] = tuple(
-                Column(name, float(mean), float(scale)) for name, mean, scale in zip(names, means, scales, strict=True)
+                replace(column, mean=float(mean), scale=float(scale))
+                for column, mean, scale in zip(plain, means, scales, strict=True)
             )
         return FeatureSpace(columns)
 
@@ -79,11 +90,15 @@ class FeatureSpace:
             new = sorted({name for features in networks for name in features[group]} - names)
             columns = (*known, *(Column(name, 0.0, UNSEEN_SCALE) for name in new))
             values = np.array(
-                [[(features[group].get(c.name, 0.0) - c.mean) / c.scale for c in columns] for features in networks],
+                [[(c.value(features[group]) - c.mean) / c.scale for c in columns] for features in networks],
                 dtype=np.float64,
             ).reshape(len(networks), len(columns))
             coordinates[group] = values / max(len(known), 1) ** 0.5
         return coordinates
+
+
+def _usual(name: str, seen: Sequence[Mapping[str, float]]) -> float:
+    return float(np.expm1(np.median([features[name] for features in seen]))) if name in SIZES else 0.0
 
 
 def align(a: Floats, b: Floats) -> tuple[Floats, Floats]:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 JOIN = -1
 """Slot of a node where branches are joined by an operation: a sum, a product, a concatenation."""
 
 IN = -1
 """Node of the input. That of the output is the number of nodes."""
+
+
+class Ways(NamedTuple):
+    """All ways from the input of a network to its output."""
+
+    log_number: float
+    """Natural logarithm of their number."""
+    longest: float
+    shortest: float
+    """Where it is small, the input reaches the output past most modules, as along a residual network's shortcuts."""
+    mean: float
+    """Mean length over all ways, each counted alike (Veit et al. 2016)."""
 
 
 @dataclass(frozen=True)
@@ -91,22 +104,27 @@ class Flow:
         """Return the same with slots that stand so many positions later."""
         return Flow(tuple(slot + by if slot != JOIN else JOIN for slot in self.nodes), self.edges)
 
-    def longest(self, weight: dict[int, float]) -> float:
-        """Return the largest sum of the weights of slots along a way from the input to the output; 0 where none is."""
-        best: dict[int, float] = {IN: 0.0}
-        for node in range(self.out + 1):
-            own = weight.get(self.nodes[node], 0.0) if node < self.out else 0.0
-            best[node] = own + max((best[b] for b in self.before.get(node, ())), default=0.0)
-        return best[self.out]
+    def ways(self, weight: Mapping[int, float]) -> Ways:
+        """Return what there is to say of all ways from the input to the output.
 
-    def log_paths(self) -> float:
-        """Return the natural logarithm of the number of ways from the input to the output; 0 where there is none."""
-        logs: dict[int, float] = {IN: 0.0}
+        Args:
+            weight: what a slot adds to the length of a way; 0 where it is missing.
+        """
+        at = {IN: Ways(0.0, 0.0, 0.0, 0.0)}
         for node in range(self.out + 1):
-            found = [logs[b] for b in self.before.get(node, ())]
-            top = max(found, default=0.0)
-            logs[node] = top + math.log(sum(math.exp(v - top) for v in found)) if found else 0.0
-        return logs[self.out]
+            found = [at[b] for b in self.before.get(node, ())]
+            if not found:
+                return at[IN]
+            own = weight.get(self.nodes[node], 0.0) if node < self.out else 0.0
+            top = max(w.log_number for w in found)
+            shares = [math.exp(w.log_number - top) for w in found]
+            at[node] = Ways(
+                log_number=top + math.log(sum(shares)),
+                longest=own + max(w.longest for w in found),
+                shortest=own + min(w.shortest for w in found),
+                mean=own + sum(share * w.mean for share, w in zip(shares, found, strict=True)) / sum(shares),
+            )
+        return at[self.out]
 
     def neighbours(self) -> Iterator[tuple[int | None, int | None]]:
         """Yield the slots of modules that follow each other, at once or with one join in between.

@@ -53,10 +53,12 @@ def test_costs() -> None:
         "cost"
     ]
     assert cost == {
-        "parameters": pytest.approx(3),
-        "flops": pytest.approx(6, abs=1e-6),
+        "parameters": math.log(1000),
+        "flops": math.log1p(10**6),
         "depth": math.log1p(2),
-        "paths": 0.0,
+        "shortest": math.log1p(2),
+        "mean": math.log1p(2),
+        "ways": 0.0,
         "slots": math.log1p(3),
         "downsampling": 3.0,
         "resolution": 2.0,
@@ -116,9 +118,20 @@ def _branches() -> Profile:
 def test_what_the_output_does_not_depend_on_does_not_count() -> None:
     found = features(_branches())
     assert found["family"] == {"convolution": math.log1p(2), "identity": math.log1p(1), "linear": math.log1p(1)}
-    assert found["cost"]["parameters"] == pytest.approx(math.log10(1 + 999 - 100))
-    assert found["cost"]["depth"] == math.log1p(3)
-    assert found["cost"]["paths"] == pytest.approx(math.log(2))
+    cost = found["cost"]
+    assert cost["parameters"] == pytest.approx(math.log1p(999 - 100))
+    assert [math.expm1(cost[name]) for name in ("depth", "shortest", "mean")] == pytest.approx([3, 2, 2.5])
+    assert cost["ways"] == pytest.approx(math.log(2))
+
+
+def test_sizes_are_measured_by_the_usual_one() -> None:
+    sizes = (10, 1000, 4000)
+    seen = [features(replace(_branches(), parameters=100 + size)) for size in sizes]
+    scaled = FeatureSpace.fit(seen).transform(seen)["cost"]
+    column = [c.name for c in FeatureSpace.fit(seen).columns["cost"]].index("parameters")
+    expected = np.log1p(np.array(sizes) / 1000)
+    steps = np.diff(scaled[:, column]) / np.diff(expected)
+    assert steps[0] == pytest.approx(steps[1])
 
 
 def test_motifs_follow_the_flow_at_every_level() -> None:

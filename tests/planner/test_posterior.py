@@ -91,7 +91,7 @@ def test_the_compiled_density_is_that_of_the_exact_gaussian_process() -> None:
         with built:
             pm.set_data({"gram": phi.T @ phi, "projected": phi.T @ y, "power": y @ y, "count": 10.0})
         logp = built.compile_logp(vars=built.potentials)
-    for log_scales, log_noise in ([-1.0, 0.2, -0.5, 0.1], -1.2), ([0.0, -2.0, 0.3, -1.0], 0.1):
+    for log_scales, log_noise in ([-1.0, 0.2, -0.5, 0.1, 0.4], -1.2), ([0.0, -2.0, 0.3, -1.0, -0.3], 0.1):
         scales = np.exp(np.array([0.0, *np.array(log_scales)[OWNER]]))
         cov = (phi * scales**2) @ phi.T + math.exp(2 * log_noise) * np.eye(10)
         exact = -0.5 * (y @ np.linalg.solve(cov, y) + np.linalg.slogdet(cov)[1])

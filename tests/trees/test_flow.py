@@ -25,9 +25,11 @@ def pairs(profile: Profile) -> set[tuple[str, str]]:
 def test_a_skeleton_flows_through_its_branches(catalog: Catalog) -> None:
     network = Network(skeleton(Skeleton(channels=4, cells=1, stages=2), 3, 7), catalog, IN_SHAPE)
     flow, found = network.profile.flow, pairs(network.profile)
-    assert flow.log_paths() == pytest.approx(3 * math.log(2))
-    weights = {i: float(slot.parameters > 0) for i, slot in enumerate(network.profile.slots)}
-    assert flow.longest(weights) == 2 + 3 * 4 + 2  # stem, three residual cells, and the head's norm and linear layer
+    ways = flow.ways({i: float(slot.parameters > 0) for i, slot in enumerate(network.profile.slots)})
+    assert ways.log_number == pytest.approx(3 * math.log(2))
+    assert ways.longest == 2 + 3 * 4 + 2  # stem, three residual cells, and the head's norm and linear layer
+    assert ways.shortest == 2 + 1 + 2  # the shortcut that strides has a convolution
+    assert ways.mean == pytest.approx(2 + (4 + 0) / 2 + (4 + 1) / 2 + (4 + 0) / 2 + 2)
     assert {("stem.1", "stage1.0.body.0"), ("stem.1", "stage1.0.shortcut"), ("head.4", "out")} <= found
     assert ("stage1.0.body.5", "reduce1.body.0") in found  # through the sum
     assert ("stage1.0.body.0", "stage1.0.shortcut") not in found
@@ -62,7 +64,7 @@ def test_a_row_flows_as_its_parts_do() -> None:
     both = Flow((0, 1), ((IN, 0), (IN, 1), (0, 2), (1, 2)))
     whole = both.then(both, 2)
     assert whole.nodes == (0, 1, 2, 3)
-    assert whole.log_paths() == pytest.approx(math.log(4))
-    assert whole.longest({0: 1.0, 1: 5.0, 2: 2.0, 3: 1.0}) == 7.0
+    assert whole.ways({0: 1.0, 1: 5.0, 2: 2.0, 3: 1.0}) == pytest.approx((math.log(4), 7.0, 2.0, 4.5))
+    assert Flow().ways({}) == (0.0, 0.0, 0.0, 0.0)
     assert Flow((), ((IN, 0),)).then(both, 1) == both.shifted(1)
     assert both.then(Flow(), 2) == Flow()
