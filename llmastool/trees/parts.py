@@ -19,7 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from llmastool.errors import RegistryError, TreeError
 from llmastool.meta import ShapesOnly
-from llmastool.modes import quiet, training
+from llmastool.modes import evaluating, quiet, training
 from llmastool.registry.capture import Captured
 from llmastool.trees.axes import layout_of
 from llmastool.trees.catalog import Catalog
@@ -319,6 +319,7 @@ def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
     finally:
         for handle in handles:
             handle.remove()
+    _check_eval(net, signal, out)
     return Part(
         slots=tuple(_slots(run, captured, catalog, tree, _per(signal))),
         sizes=tuple(_side(seen.ins[0]) for seen in run.seen.values()),
@@ -327,6 +328,22 @@ def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
         flops=run.flops[net],
         flow=run.flow(out) if isinstance(out, torch.Tensor) else Flow(),
     )
+
+
+def _check_eval(net: nn.Module, signal: Signal, out: Any) -> None:
+    """Run a network in eval mode, where some take another way, that of `nn.TransformerEncoderLayer` for one.
+
+    Raises:
+        TreeError: it fails there, or what was one tensor in train mode has another shape.
+    """
+    try:
+        with torch.no_grad(), quiet(), ShapesOnly():
+            later = evaluating(net)(signal.tensor())
+    except Exception as error:
+        raise TreeError(f"{ROOT}: forward fails in eval mode: {_why(error)}") from error
+    if isinstance(out, torch.Tensor) and getattr(later, "shape", None) != out.shape:
+        got = tuple(later.shape) if isinstance(later, torch.Tensor) else type(later).__name__
+        raise TreeError(f"{ROOT}: forward fails in eval mode: expected shape {tuple(out.shape)} as before, got {got}")
 
 
 def _why(error: Exception) -> str:

@@ -119,6 +119,16 @@ def test_what_gives_no_tensor_has_no_shape(catalog: Catalog) -> None:
         out_shape(pair, catalog, IN_SHAPE)
 
 
+def test_a_way_that_is_taken_in_eval_mode_alone_is_looked_at(catalog: Catalog) -> None:
+    layer = Tree(
+        "torch.nn.TransformerEncoderLayer",
+        {"d_model": 3, "nhead": 1, "dim_feedforward": 8, "batch_first": True},
+        (("norm2", row(RELU)),),
+    )
+    with pytest.raises(TreeError, match=r"^1: forward fails in eval mode: AttributeError: .*no attribute 'eps'"):
+        observe(row(Tree("llmastool.blocks.MapToTokens"), layer), catalog, IMAGE)
+
+
 def test_the_memory_forgets_what_came_first() -> None:
     made: list[int] = []
 
