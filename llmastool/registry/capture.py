@@ -111,10 +111,14 @@ def _recording(original: Callable[..., None]) -> Callable[..., None]:
     return init
 
 
+_signature = functools.lru_cache(maxsize=4096)(inspect.signature)
+"""The signature of a function; constructors are called again and again."""
+
+
 def _construction(
     original: Callable[..., None], self: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Construction:
-    signature = inspect.signature(original)
+    signature = _signature(original)
     try:
         bound = signature.bind(self, *args, **kwargs)
     except TypeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -137,6 +138,7 @@ def _solve_batch(contract: Contract, in_shape: Shape, out_shape: Shape) -> bool:
     return out_shape[0] * contract.in_shape[0] == contract.out_shape[0] * in_shape[0]
 
 
+@functools.lru_cache(maxsize=65536)
 def scaled(ratio: str, value: int) -> int | None:
     """Return a fraction of a whole number, or None where that is not a positive whole number."""
     result = Fraction(ratio) * value

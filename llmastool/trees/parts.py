@@ -124,29 +124,23 @@ def _composed(tree: Tree, catalog: Catalog, signal: Signal) -> Part | None:
             return None
         now, flow, before = part.out, flow.then(part.flow, before), before + len(part.slots)
     parameters, flops = sum(p.parameters for p in parts), sum(p.flops for p in parts)
-    own = _slot("", _SEQUENCE, catalog, signal.shape, now.shape, parameters=parameters, flops=flops // _per(signal))
-    slots = [own, *(slot for part in parts for slot in part.slots)]
-    sizes = [_side(signal.shape), *(size for part in parts for size in part.sizes)]
-    return Part(tuple(slots), tuple(sizes), now, parameters, flops, flow)
-
-
-def _slot(
-    path: str, module: str, catalog: Catalog, in_shape: Shape | None, out: Shape | None, *, parameters: int, flops: int
-) -> Slot:
-    return Slot(
-        path=path,
-        module=module,
-        family=catalog.family(module),
+    own = Slot(
+        path="",
+        module=_SEQUENCE,
+        family=catalog.family(_SEQUENCE),
         args={},
-        in_shape=in_shape,
-        out_shape=out,
-        layout=layout_of(in_shape) if in_shape is not None else None,
+        in_shape=signal.shape,
+        out_shape=now.shape,
+        layout=layout_of(signal.shape),
         calls=1,
         parameters=parameters,
-        flops=flops,
+        flops=flops // _per(signal),
         stage=0,
         leaf=False,
     )
+    slots = [own, *(slot for part in parts for slot in part.slots)]
+    sizes = [_side(signal.shape), *(size for part in parts for size in part.sizes)]
+    return Part(tuple(slots), tuple(sizes), now, parameters, flops, flow)
 
 
 def _per(signal: Signal) -> int:
@@ -370,19 +364,18 @@ def _slots(run: _Run, captured: Captured, catalog: Catalog, tree: Tree, per: int
         in_shape, out = shapes.pop() if len(shapes) == 1 else (None, None)
         path, name = run.names[module], catalog.name(type(module)) or ""
         node = stored.get(path)
-        slot = _slot(
-            path,
-            name,
-            catalog,
-            in_shape,
-            out,
+        yield Slot(
+            path=path,
+            module=name,
+            family=catalog.family(name),
+            args=node.args if node is not None and node.module == name else _args(module, captured, catalog),
+            in_shape=in_shape,
+            out_shape=out,
+            layout=layout_of(in_shape) if in_shape is not None else None,
+            calls=len(seen.ins),
             parameters=sum(p.numel() for p in module.parameters()),
             flops=run.flops[module] // per,
-        )
-        yield replace(
-            slot,
-            args=node.args if node is not None and node.module == name else _args(module, captured, catalog),
-            calls=len(seen.ins),
+            stage=0,
             leaf=next(module.children(), None) is None,
         )
 
