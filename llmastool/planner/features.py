@@ -108,7 +108,7 @@ def _nested(slots: Sequence[Slot]) -> list[tuple[str, str]]:
 
 
 Level: TypeAlias = set[tuple[str, str]]
-"""Which parts of one module follow each other, by path; its input and output are `IN` and `OUT`."""
+"""Which parts of one module follow each other, by path; its input and output are `in` and `out`."""
 
 _IN, _OUT = "in", "out"
 

@@ -290,11 +290,13 @@ class Inference:
         """
         try:
             first, second = self._unchanged, self._outputs(changes)
+            if all(torch.equal(a, b) for a, b in zip(first, second, strict=True)):
+                return False
             if self._takes_zeros:
                 self._outputs(changes, zeros=True)
         except Exception:  # noqa: BLE001 - foreign code may raise anything; what fails is of no use
             return False
-        return any(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
+        return True
 
     @functools.cached_property
     def _unchanged(self) -> list[torch.Tensor]:

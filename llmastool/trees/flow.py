@@ -85,20 +85,22 @@ class Flow:
         """Node of the output."""
         return len(self.nodes)
 
-    def then(self, other: Flow, shift: int) -> Flow:
-        """Return the flow of a network that gives what this one does to another one.
-
-        Args:
-            other: what comes behind.
-            shift: how many slots come before those of `other`.
-        """
-        if not self.edges or not other.edges:
-            return Flow()
-        size = self.out
-        inner = [(a, b) for a, b in self.edges if b != size]
-        inner += [(a + size, b + size) for a, b in other.edges if a != IN]
-        inner += [(a, b + size) for a in self.before[size] for b in other.after[IN]]
-        return Flow(self.nodes + other.shifted(shift).nodes, tuple(sorted(inner)))
+    @staticmethod
+    def in_row(flows: Iterable[tuple[Flow, int]]) -> Flow:
+        """Return the flow of networks that stand one behind another, each with how many slots come before its own."""
+        nodes: list[int] = []
+        edges: list[tuple[int, int]] = []
+        ends = [IN]  # what the next one reads
+        for flow, shift in flows:
+            if not flow.edges:
+                return Flow()
+            start = len(nodes)
+            nodes += flow.shifted(shift).nodes
+            edges += [(a + start, b + start) for a, b in flow.edges if a != IN and b != flow.out]
+            edges += [(end, b + start) for end in ends for b in flow.after[IN] if b != flow.out]
+            ends = [end for a in flow.before[flow.out] for end in (ends if a == IN else [a + start])]
+        edges += [(end, len(nodes)) for end in ends]
+        return Flow(tuple(nodes), tuple(sorted(edges)))
 
     def shifted(self, by: int) -> Flow:
         """Return the same with slots that stand so many positions later."""

@@ -7,15 +7,12 @@ sequence is the parts in it, one after the other: of an edited network, only the
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from llmastool.errors import RegistryError, TreeError
 from llmastool.meta import ShapesOnly
@@ -23,10 +20,11 @@ from llmastool.modes import evaluating, quiet, training
 from llmastool.registry.capture import Captured
 from llmastool.trees.axes import layout_of
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.flow import IN, JOIN, Flow
+from llmastool.trees.flow import Flow
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.read import build_captured, encode_args
 from llmastool.trees.tree import Tree, join
+from llmastool.trees.watch import Run, Watch
 
 ROOT = "<root>"
 """How messages name the empty path."""
@@ -112,7 +110,8 @@ def _composed(tree: Tree, catalog: Catalog, signal: Signal) -> Part | None:
     if tree.module != _SEQUENCE or tree.args or not tree.children or any(tree.shared()):
         return None
     parts: list[Part] = []
-    now, flow, before = signal, Flow((), ((IN, 0),)), 1
+    flows: list[tuple[Flow, int]] = []
+    now, before = signal, 1
     for slot, child in tree.children:
         try:
             part = observe(child, catalog, now)
@@ -122,7 +121,8 @@ def _composed(tree: Tree, catalog: Catalog, signal: Signal) -> Part | None:
         parts.append(part.at(slot))
         if isinstance(part.out, str):
             return None
-        now, flow, before = part.out, flow.then(part.flow, before), before + len(part.slots)
+        flows.append((part.flow, before))
+        now, before = part.out, before + len(part.slots)
     parameters, flops = sum(p.parameters for p in parts), sum(p.flops for p in parts)
     own = Slot(
         path="",
@@ -140,154 +140,12 @@ def _composed(tree: Tree, catalog: Catalog, signal: Signal) -> Part | None:
     )
     slots = [own, *(slot for part in parts for slot in part.slots)]
     sizes = [_side(signal.shape), *(size for part in parts for size in part.sizes)]
-    return Part(tuple(slots), tuple(sizes), now, parameters, flops, flow)
+    return Part(tuple(slots), tuple(sizes), now, parameters, flops, Flow.in_row(flows))
 
 
 def _per(signal: Signal) -> int:
     """Return how many floating-point operations are one multiply-add of one image."""
     return 2 * signal.shape[0]
-
-
-@dataclass
-class _Seen:
-    """What was seen of one module."""
-
-    index: int
-    """How many modules were called before it for the first time."""
-    ins: list[Shape | None] = field(default_factory=list)
-    outs: list[Shape | None] = field(default_factory=list)
-
-
-@dataclass
-class _Call:
-    """A call that is running."""
-
-    module: nn.Module
-    reads: set[int]
-    """Nodes of what it was given."""
-    passes: frozenset[int]
-    """Ids of the tensors that it was given."""
-    lowest: bool = True
-    """Whether it has called no other module so far."""
-
-
-class _Run:
-    """One forward pass, watched."""
-
-    def __init__(self, net: nn.Module) -> None:
-        self.names = {module: name for name, module in net.named_modules()}
-        self.seen: dict[nn.Module, _Seen] = {}
-        self.stack: list[_Call] = []
-        self.flops = Counter[nn.Module]()
-        self._nodes: list[int] = []
-        self._edges: list[tuple[int, int]] = []
-        self._from: dict[int, int] = {}
-        self._alive: list[torch.Tensor] = []
-
-    def begin(self, x: torch.Tensor) -> None:
-        """Take a tensor for the network's input."""
-        self._give(x, IN)
-
-    def flow(self, out: torch.Tensor) -> Flow:
-        """Return what led to an output."""
-        node, size = self._from.get(id(out)), len(self._nodes)
-        return Flow.of(self._nodes, [*self._edges, (node, size)]) if node is not None else Flow()
-
-    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tensors = [a for a in args if isinstance(a, torch.Tensor)]
-        shape = tuple(tensors[0].shape) if len(tensors) == 1 and len(args) == 1 else None
-        self.seen.setdefault(module, _Seen(len(self.seen))).ins.append(shape)
-        given = list(_tensors((args, kwargs)))
-        if self.stack:
-            self.stack[-1].lowest = False
-        self.stack.append(_Call(module, self._read(given), frozenset(map(id, given))))
-
-    def after(self, module: nn.Module, _: tuple[Any, ...], out: Any) -> Any:
-        call, seen = self.stack.pop(), self.seen[module]
-        seen.outs.append(tuple(out.shape) if isinstance(out, torch.Tensor) else None)
-        if not call.lowest or not call.reads:
-            return out
-        if isinstance(out, torch.Tensor) and id(out) in call.passes:
-            out = out.view_as(out)  # what passes it comes from it, and what reads its input does not
-        node = self._node(seen.index, call.reads)
-        for tensor in _tensors(out):
-            if id(tensor) in self._from:
-                self._give(tensor, node)
-        return out
-
-    def operation(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        """Note what an operation of PyTorch reads and gives."""
-        reads = self._read(_tensors((args, kwargs)))
-        if not reads or getattr(func, "_overloadpacket", func) in _CONSTANTS:
-            return
-        node = self._node(JOIN, reads) if len(reads) > 1 else next(iter(reads))
-        for tensor in _tensors(out):
-            self._give(tensor, node)
-
-    def _read(self, tensors: Iterable[torch.Tensor]) -> set[int]:
-        return {self._from[id(t)] for t in tensors if id(t) in self._from}
-
-    def _node(self, slot: int, reads: set[int]) -> int:
-        self._nodes.append(slot)
-        self._edges += [(node, len(self._nodes) - 1) for node in reads]
-        return len(self._nodes) - 1
-
-    def _give(self, tensor: torch.Tensor, node: int) -> None:
-        self._from[id(tensor)] = node
-        self._alive.append(tensor)  # or its id might be another's soon
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors in nested sequences and mappings."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-
-
-_CONSTANTS = frozenset(
-    getattr(torch.ops.aten, name)
-    for name in (
-        *(f"{kind}_like" for kind in ("zeros", "ones", "full", "rand", "randn", "randint")),
-        *(f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")),
-    )
-)
-"""Operations whose outcome does not depend on the numbers that they are given."""
-
-
-class _Watch(TorchDispatchMode):
-    """Counts floating-point operations by PyTorch's own formulas for every module that is running, and sees the flow.
-
-    It counts as `torch.utils.flop_counter.FlopCounterMode`, without its bookkeeping for backward passes.
-    """
-
-    supports_higher_order_operators = True
-
-    def __init__(self, run: _Run) -> None:
-        super().__init__()
-        self._run = run
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        formula = flop_registry.get(getattr(func, "_overloadpacket", func))
-        if formula is None and isinstance(func, torch._ops.OpOverload):
-            with self:
-                out = func.decompose(*args, **kwargs)
-            if out is not NotImplemented:
-                return out
-        out = func(*args, **kwargs)
-        self._run.operation(func, args, kwargs, out)
-        if formula is not None:
-            count = formula(*args, **kwargs, out_val=out)
-            for module in {call.module for call in self._run.stack}:
-                self._run.flops[module] += count
-        return out
 
 
 def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
@@ -298,13 +156,13 @@ def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
     if empty is not None:
         where, _, name = empty.rpartition(".")
         raise TreeError(f"{where or ROOT}: forward fails: its parameter {name} holds no numbers")
-    run = _Run(net)
+    run = Run(net)
     handles = []
     for module in run.names:
         handles.append(module.register_forward_pre_hook(run.before, with_kwargs=True))
         handles.append(module.register_forward_hook(run.after))
     try:
-        with _Watch(run), torch.no_grad(), quiet(), ShapesOnly():
+        with Watch(run), torch.no_grad(), quiet(), ShapesOnly():
             run.begin(x := signal.tensor())
             out = training(net)(x)
     except Exception as error:
@@ -357,7 +215,7 @@ def _side(shape: Shape | None) -> int:
     return max(int(shape[1] ** 0.5), 1) if len(shape) == 3 else 1
 
 
-def _slots(run: _Run, captured: Captured, catalog: Catalog, tree: Tree, per: int) -> Iterator[Slot]:
+def _slots(run: Run, captured: Captured, catalog: Catalog, tree: Tree, per: int) -> Iterator[Slot]:
     stored = dict(tree.walk())
     for module, seen in run.seen.items():
         shapes = {(i, o) for i, o in zip(seen.ins, seen.outs, strict=True)}

@@ -62,9 +62,9 @@ def test_joins_of_joins_are_one() -> None:
 
 def test_a_row_flows_as_its_parts_do() -> None:
     both = Flow((0, 1), ((IN, 0), (IN, 1), (0, 2), (1, 2)))
-    whole = both.then(both, 2)
+    whole = Flow.in_row([(both, 0), (both, 2)])
     assert whole.nodes == (0, 1, 2, 3)
     assert whole.ways({0: 1.0, 1: 5.0, 2: 2.0, 3: 1.0}) == pytest.approx((math.log(4), 7.0, 2.0, 4.5))
     assert Flow().ways({}) == (0.0, 0.0, 0.0, 0.0)
-    assert Flow((), ((IN, 0),)).then(both, 1) == both.shifted(1)
-    assert both.then(Flow(), 2) == Flow()
+    assert Flow.in_row([(Flow((), ((IN, 0),)), 0), (both, 1)]) == both.shifted(1)
+    assert Flow.in_row([(both, 0), (Flow(), 2)]) == Flow()
