@@ -20,9 +20,10 @@ class Candidate:
     index: int
     """Its place within the round, from 0."""
     parent: str | None
-    """Id of the tree it was made from; None in the start population."""
+    """Id of the tree it was made from; None in the start population, and for a network drawn anew."""
     change: str
-    """What was done to the parent, in one line for a reader; in the start population, the network's name."""
+    """What was done to the parent, in one line for a reader; in the start population, the network's name; of a network
+    drawn anew, what it was drawn from."""
     plan: Mapping[str, Json] | None
     """`Plan.to_json()`; None in the start population."""
     fill: Mapping[str, Json] | None

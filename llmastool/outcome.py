@@ -29,7 +29,8 @@ class Outcome:
     curve: tuple[Mapping[str, float], ...] = ()
     """One entry per epoch: `epoch`, `train_loss` (nats), `validation_accuracy` (percent), `lr`."""
     seconds: float = 0.0
-    """Wall time of the evaluation. Never used in a decision, so that a rerun decides alike."""
+    """Wall time of the evaluation. Used in a decision only where `planner.per_second` asks for it: times differ, and a
+    rerun would not decide alike."""
 
     @property
     def ok(self) -> bool:

@@ -7,10 +7,10 @@ was stopped anywhere goes on and ends with the archive that it would have had.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, get_args
 
 from llmastool import seeds
 from llmastool.archive import Entry, write_archive
@@ -19,8 +19,9 @@ from llmastool.canonical import Json, append_line, read_lines
 from llmastool.config import require
 from llmastool.filler.choose import make_filler
 from llmastool.outcome import Outcome
+from llmastool.planner.baselines.config import BaselinesConfig
+from llmastool.planner.choose import make_strategy
 from llmastool.planner.plan import Record
-from llmastool.planner.planner import Planner
 from llmastool.registry.store import Registry
 from llmastool.training.data import load_meta
 from llmastool.training.job import Job, Parent
@@ -37,21 +38,36 @@ Proposed: TypeAlias = tuple[Candidate, Profile | None]
 """A candidate, and its profile where it has one."""
 
 
+Name: TypeAlias = Literal["planner", "random", "evolution", "local", "largest"]
+"""A strategy: the planner, or a baseline in its place (`llmastool.planner.baselines`)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """How long the search is and how wide it looks."""
+    """How long the search is, how wide it looks, and what decides in it."""
 
     rounds: int = 3
     """Rounds of evolution after the start population, 0 upwards."""
     per_round: int = 8
     """Candidates in a round, 1 upwards."""
+    strategy: Name = "planner"
+    """What decides what is tried next."""
     pool: int = 96
-    """Edits that are built and shown to the planner in a round, `per_round` upwards."""
+    """Single edits that are built and shown to the strategy in a round, at most; `per_round` upwards."""
+    doubles: int = 24
+    """Pairs of edits, one after the other, that are built and shown to the planner in a round, 0 upwards."""
+    fresh: int = 8
+    """Networks drawn anew that are built and shown to the planner in a round, 0 upwards."""
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+    """Settings of the other strategies."""
 
     def __post_init__(self) -> None:
         require(self.rounds >= 0, "rounds", "0 or more", self.rounds)
         require(self.per_round >= 1, "per_round", "1 or more", self.per_round)
+        require(self.strategy in get_args(Name), "strategy", f"one of {', '.join(get_args(Name))}", self.strategy)
         require(self.pool >= self.per_round, "pool", f"at least per_round ({self.per_round})", self.pool)
+        require(self.doubles >= 0, "doubles", "0 or more", self.doubles)
+        require(self.fresh >= 0, "fresh", "0 or more", self.fresh)
 
 
 class Search:
@@ -61,7 +77,7 @@ class Search:
         self.params, self.registry, self.data, self.run = params, registry, data, run
         self.meta = load_meta(data)
         self.bench = Workbench(registry, (BATCH, *self.meta["shape"]), self.meta["classes"], params.budget)
-        self.planner = Planner(params.planner, params.seed)
+        self.strategy = make_strategy(params)
         self.filler = make_filler(params.filler, run / "fills.jsonl")
         self._rounds: list[Json] = []
         self._proposed: list[list[Proposed]] = []
@@ -181,11 +197,11 @@ class Search:
     def _evolve(self) -> Json:
         """Plan a round, have it filled, and return it as an event."""
         number, config, seed = self.round, self.params.search, self.params.seed
-        records = self._records()
-        trees = {c.id: c.tree for c, _ in self._candidates()}
-        parents = [trees[tree] for tree in self.planner.elites(records)]
-        options, _ = self.bench.options(parents, config.pool, seen=list(trees), seed=(seed, "pool", number))
-        plans, report = self.planner.plan(records, options, config.per_round, round=number)
+        records, known = self._records(), {c.id: c.tree for c, _ in self._candidates()}
+        wishes = self.strategy.wishes(records, config.per_round, round=number)
+        wishes = replace(wishes, edits=min(wishes.edits, config.pool))
+        options, _ = self.bench.options(wishes, known, start=self.params.start, seed=(seed, "pool", number))
+        plans, report = self.strategy.plan(records, options, config.per_round, round=number)
         asked, counts = self.bench.questions(plans, seed, number)
         fills = self.filler.fill([a.question for a in asked])
         made = [
@@ -226,6 +242,8 @@ class Search:
                 profile=e.profile,
                 accuracy=e.outcome.metrics.get("validation_accuracy") if e.outcome.ok else None,
                 plan=e.candidate.plan,
+                # Times differ from run to run: they are told only where they are asked for.
+                seconds=e.outcome.seconds if self.params.planner.per_second else None,
             )
             for e in self.entries()
         ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from llmastool.canonical import digest
+
+Seed: TypeAlias = tuple[int, *tuple[str | int, ...]]
+"""A seed and the names of the part that draws, e.g. `(0, "pool", 3)`."""
 
 
 def derive(seed: int, *names: str | int) -> int:

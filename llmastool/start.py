@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from llmastool.config import require
 from llmastool.errors import ConfigError, LLMasToolError
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import Network
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.tree import Tree
+
+_SCALES = (0.5, 1.0, 1.5, 2.0)
+"""By how much a drawn skeleton can be wider than the one that it is drawn from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,11 @@ class Skeleton:
         require(self.channels >= 1, "channels", "1 or more", self.channels)
         require(self.cells >= 1, "cells", "1 or more", self.cells)
         require(self.stages >= 1, "stages", "1 or more", self.stages)
+
+    @property
+    def name(self) -> str:
+        """Name for a reader."""
+        return f"skeleton {self.channels}x{self.cells}x{self.stages}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +79,13 @@ def population(config: StartConfig, catalog: Catalog, in_shape: Shape, classes: 
     Raises:
         ConfigError: a mined network is unknown, or cannot be adapted.
     """
-    found = [
-        (f"skeleton {s.channels}x{s.cells}x{s.stages}", skeleton(s, in_shape[1], classes)) for s in config.skeletons
-    ]
+    scaled = [(s.name, skeleton(s, in_shape[1], classes)) for s in config.skeletons]
+    return scaled + mined_population(config, catalog, in_shape, classes)
+
+
+def mined_population(config: StartConfig, catalog: Catalog, in_shape: Shape, classes: int) -> list[tuple[str, Tree]]:
+    """Return the mined networks among those to start from; see `population`."""
+    found = []
     for number, network in enumerate(config.mined):
         try:
             tree = Tree(catalog.by_name(network.module), network.args)
@@ -79,6 +93,12 @@ def population(config: StartConfig, catalog: Catalog, in_shape: Shape, classes: 
         except LLMasToolError as error:
             raise ConfigError(f"start.mined[{number}] ({network.module}): {error}") from error
     return found
+
+
+def variant(config: Skeleton, rng: np.random.Generator) -> Skeleton:
+    """Return a skeleton near another one: half to twice as wide, with up to one cell and one stage more or fewer."""
+    cells, stages = (max(1, n + int(rng.integers(-1, 2))) for n in (config.cells, config.stages))
+    return Skeleton(channels=max(1, round(config.channels * rng.choice(_SCALES))), cells=cells, stages=stages)
 
 
 def skeleton(config: Skeleton, in_channels: int, classes: int) -> Tree:

@@ -88,7 +88,7 @@ def _search_lines(archive: Mapping[str, Json]) -> Iterator[str]:
     why = ", ".join(f"{count} at {gate}" for gate, count in sorted(fallen.items()))
     yield f"search: {len(outcomes)} candidates, {len(trained)} trained" + (f", fell: {why}" if why else "")
     for label, group in (
-        ("start population", [accuracy for accuracy, c in trained if c["parent"] is None]),
+        ("start population", [accuracy for accuracy, c in trained if c["plan"] is None]),
         ("all", [accuracy for accuracy, _ in trained]),
     ):
         if group:

@@ -76,7 +76,7 @@ def record(
         outcome: what became of it.
         finished: when its evaluation ended, in seconds since 1970. With the times in the curve it stamps all rows,
             so that a record made again later is the same.
-        parent: the tree that it was made from; None in the start population.
+        parent: the tree that it was made from; None where it was made from none.
         source: where its modules come from.
         kind: `candidate`, or `final` for a training of the final stage.
         seed: seed of a training of the final stage.

@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from llmastool.archive import fingerprint, read_archive
+from llmastool.candidate import Candidate
 from llmastool.canonical import read_json, read_lines
 from llmastool.errors import ConfigError, DataError
 from llmastool.outcome import Outcome
 from llmastool.params import Params
+from llmastool.planner.plan import FRESH
 from llmastool.search import Search
 from llmastool.training import job as training
 from llmastool.training.data import prepare
@@ -24,7 +26,7 @@ start:
   skeletons: [{channels: 4, cells: 1, stages: 2}, {channels: 200, cells: 1}]
   mined: [{module: tiny.nets.Net, args: {widths: [4, 8]}}]
 budget: {parameters: 60000, flops: 20000000}
-search: {rounds: 2, per_round: 3, pool: 12}
+search: {rounds: 2, per_round: 3, pool: 12, doubles: 3, fresh: 2}
 planner: {min_observations: 100}
 filler: {kind: rules}
 training: {recipe: {epochs: 1, batch_size: 32, lr: 0.05}, seconds: 60}
@@ -74,7 +76,8 @@ def test_every_candidate_has_an_outcome_and_a_plan(finished: Search) -> None:
         assert plan is not None and fill is not None and entry.profile is not None
         assert fill["filler"] == "rules"
         assert entry.profile.parameters <= 60_000
-        assert entry.candidate.parent in {e.candidate.id for e in entries}
+        parent = entry.candidate.parent
+        assert parent is None if plan["kind"] == FRESH else parent in {e.candidate.id for e in entries}
     assert all(0 < (e.accuracy or 0) <= 100 for e in entries if e.outcome.ok)
 
 
@@ -156,3 +159,56 @@ def test_children_begin_with_the_weights_of_their_parents(
     assert not any("inherited" in e.outcome.metrics for e in started)
     assert bred and all(0 < e.outcome.metrics["inherited"] <= 1 for e in bred if e.outcome.ok)
     assert all(search.job(e.candidate).parent is not None for e in bred)
+
+
+@pytest.mark.parametrize("strategy", ["random", "evolution", "local", "largest"])
+def test_a_baseline_decides_in_the_planners_place(
+    strategy: str, opened: Opened, registry_folder: Path, tmp_path: Path
+) -> None:
+    params = yaml.safe_load(PARAMS)
+    small = {"evolution": {"population": 3, "sample": 2}, "local": {"start": 3}, "largest": {"fresh": 4}}
+    params["search"] |= {"strategy": strategy, "per_round": 2, "baselines": small}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    data = opened(tmp_path).data
+    with Search.open(Params.load(tmp_path / "params.yaml"), registry_folder, data, tmp_path / "run") as search:
+        while not search.done:
+            # What a network is worth is no matter here: nothing is trained.
+            search.tell([_came(candidate) for candidate in search.ask()])
+        started, bred = search.entries()[:3], search.entries()[3:]
+        search.write(tmp_path)
+        with Search.open(search.params, registry_folder, data, tmp_path / "run") as again:
+            assert again.done and fingerprint(again.entries()) == fingerprint(search.entries())
+    assert [e.candidate.round for e in bred] == [1, 1, 2, 2]
+    plans = [e.candidate.plan or {} for e in bred]
+    assert {plan["reason"].split()[0] for plan in plans} == {strategy}
+    for plan, entry in zip(plans, bred, strict=True):
+        parent = entry.candidate.parent
+        assert (parent is None) == (plan["kind"] == FRESH) and entry.profile is not None
+        assert parent is None or parent in {e.candidate.id for e in search.entries()}
+    assert all(plan["kind"] == FRESH for plan in plans) == (strategy == "random")
+    assert len({e.candidate.id for e in started + bred}) == 7
+    reports = read_archive(tmp_path / "archive.json")["planner_reports"]
+    assert [sum(r["report"]["rules"].values()) for r in reports] == [2, 2]
+
+
+def _came(candidate: Candidate) -> Outcome:
+    accuracy = 40.0 + int(candidate.id[:4], 16) % 400 / 10
+    return Outcome(candidate=candidate.id, gate="ok", message="", metrics={"validation_accuracy": accuracy})
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"strategy": "magic"}, r"params\.search\.strategy: expected one of 'planner', 'random', .*, got 'magic'"),
+        ({"doubles": -1}, r"params\.search\.doubles: expected 0 or more, got -1"),
+        ({"fresh": -1}, r"params\.search\.fresh: expected 0 or more, got -1"),
+        ({"pool": 2, "per_round": 3}, r"params\.search\.pool: expected at least per_round \(3\), got 2"),
+        ({"baselines": {"evolution": {"sample": 0}}}, r"evolution\.sample: expected 1 to population \(20\), got 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(search: dict[str, object], message: str, tmp_path: Path) -> None:
+    params = yaml.safe_load(PARAMS)
+    params["search"] |= search
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(ConfigError, match=message):
+        Params.load(tmp_path / "params.yaml")

@@ -24,7 +24,8 @@ BREAK_AFTER = 3
 class OpenAIFiller:
     """Asks an LLM. Questions of one call are asked at the same time; answers come in their order.
 
-    What the ledger knows is not asked. A new object, as in a resumed search, tries the endpoint afresh.
+    What the ledger knows is not asked, nor what leaves no choice. A new object, as in a resumed search, tries the
+    endpoint afresh.
     """
 
     def __init__(self, config: FillerConfig, ledger: Ledger) -> None:
@@ -46,7 +47,11 @@ class OpenAIFiller:
             OSError: the ledger cannot be written.
             LedgerError: the ledger does not fit a question.
         """
-        missing = list({q.id: q for q in questions if self._ledger.find(q) is None}.values())
+        new = {q.id: q for q in questions if self._ledger.find(q) is None}.values()
+        for question in new:
+            if len(question.choices) == 1:
+                self._ledger.record(Exchange(question=question, fill=draw(question)))
+        missing = [question for question in new if len(question.choices) > 1]
         free = max(0, self._config.max_calls - self._ledger.calls)
         for question in missing[free:]:
             self._fall_back(question, f"the limit of {self._config.max_calls} calls is reached")

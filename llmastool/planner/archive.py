@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from llmastool.planner.features import UNKNOWN, leaf_most
@@ -32,20 +32,28 @@ def dominant_family(profile: Profile) -> str:
     return min(work, key=lambda family: (-work[family], family)) if work else UNKNOWN
 
 
-def elites(records: Sequence[Record], n: int) -> list[str]:
+def _accuracy(accuracy: float, _: Profile) -> float:
+    return accuracy
+
+
+def elites(
+    records: Sequence[Record], n: int, reward: Callable[[float, Profile], float] = _accuracy, top: int = TOP
+) -> list[str]:
     """Return the ids of up to `n` trees worth editing, in order of rank.
 
-    The `TOP` best by accuracy come first, then the best of every other cell, then the rest by accuracy. A cell whose
+    The `top` best by reward come first, then the best of every other cell, then the rest by reward. A cell whose
     best lies in the lower half of all trees is no elite's: diversity is not worth editing what has failed. A tree that
     was evaluated more than once counts with its last accuracy. Ties go to the earlier record.
     """
     last = {r.tree: r for r in records if r.profile is not None and is_usable(r.accuracy)}
-    ranked = sorted(last.values(), key=lambda record: -(record.accuracy or 0.0))
-    chosen = ranked[:TOP]
+    # `last` holds no others; the types do not say so.
+    worth = {r.tree: reward(r.accuracy, r.profile) for r in last.values() if r.profile and r.accuracy is not None}
+    ranked = sorted(last.values(), key=lambda record: -worth[record.tree])
+    chosen = ranked[:top]
     taken = {cell(r.profile) for r in chosen if r.profile is not None}
     rest = []
     half = (len(ranked) + 1) // 2
-    for rank, record in enumerate(ranked[TOP:], TOP):
+    for rank, record in enumerate(ranked[top:], top):
         assert record.profile is not None
         place = cell(record.profile)
         if place in taken or rank >= half:
@@ -57,5 +65,5 @@ def elites(records: Sequence[Record], n: int) -> list[str]:
 
 
 def is_usable(accuracy: float | None) -> bool:
-    """Whether an accuracy, in percent, is a number from 0 to 100."""
-    return accuracy is not None and 0.0 <= accuracy <= 100.0
+    """Whether an accuracy is a number from -100 to 100: percent, which a price can take below 0."""
+    return accuracy is not None and -100.0 <= accuracy <= 100.0

@@ -9,62 +9,90 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llmastool.planner.plan import Option, Record
-from llmastool.planner.space import Floats
+from llmastool.planner.plan import FRESH, Option, Record
+from llmastool.planner.table import Floats, Table
 
 
 class Batch:
     """The picks of one round.
 
-    No option twice; not more than half of the picks (rounded up) on one parent; not twice the same kind of edit at the
-    same slot of a parent. The last two yield, in this order, where nothing else is left.
+    No option and no network twice; not more than half of the picks (rounded up) on one parent; not twice the same kind
+    of edit at the same slot of a parent. The last two yield, in this order, where nothing else is left.
     """
 
-    def __init__(self, options: Sequence[Option], n: int, records: Sequence[Record]) -> None:
+    def __init__(
+        self, options: Sequence[Option], n: int, records: Sequence[Record], table: Table, *, trials: int
+    ) -> None:
+        """Begin a round.
+
+        Args:
+            options: what there is to pick from.
+            n: how many will be picked.
+            records: all that was evaluated.
+            table: the families of all these networks.
+            trials: a family is owed a trial until so many networks that hold it were evaluated.
+        """
         self._options = options
+        self._trials = trials
         self._per_parent = math.ceil(n / 2)
-        plans = [record.plan for record in records if record.plan is not None]
-        self.families = Counter(str(plan["family"]) for plan in plans)
-        """Trials by family: all that were evaluated, fallen ones too, and the picks of this round."""
-        self.kinds = Counter(str(plan["kind"]) for plan in plans)
-        """The same by kind of edit."""
+        self.families = Counter[str]()
+        """Trials by family: networks that hold it, those that fell for it too, and the picks of this round."""
+        for record in records:
+            planned = {str(record.plan["family"])} if record.plan is not None else set()
+            held = table.families(record.tree) if record.profile is not None else frozenset()
+            self.families.update(planned | held)
+        self.kinds = Counter(str(record.plan["kind"]) for record in records if record.plan is not None)
+        """Plans by kind of edit."""
+        self._held = [table.families(option.tree) | {option.family} for option in options]
         self.picks: list[int] = []
         """Positions of the picks, in order."""
 
     def allowed(self) -> NDArray[np.intp]:
         """Return the positions of the options that may be picked next; empty when there is none left."""
-        left = [i for i in range(len(self._options)) if i not in self.picks]
-        parents = Counter(self._options[i].parent for i in self.picks)
-        places = {self._place(i) for i in self.picks}
-        fresh = [i for i in left if self._place(i) not in places]
-        strict = [i for i in fresh if parents[self._options[i].parent] < self._per_parent]
-        return np.array(strict or fresh or left, dtype=np.intp)
+        picked = [self._options[i] for i in self.picks]
+        trees, parents = {option.tree for option in picked}, Counter(map(_parent, picked))
+        places = set(map(_place, picked))
+        left = [i for i, option in enumerate(self._options) if i not in self.picks]
+        new = [i for i in left if self._options[i].tree not in trees]
+        fresh = [i for i in new if _place(self._options[i]) not in places]
+        strict = [i for i in fresh if parents[_parent(self._options[i])] < self._per_parent]
+        return np.array(strict or fresh or new or left, dtype=np.intp)
 
     def best(self, scores: Floats) -> int:
         """Return the allowed option of the highest score; ties go to the earlier."""
         allowed = self.allowed()
         return int(allowed[np.argmax(scores[allowed])])
 
-    def owed(self, scores: Floats, novelty: Floats) -> int:
-        """Return the allowed option whose family, then kind, was tried least; of these the highest score.
+    def owed(self, scores: Floats, novelty: Floats) -> int | None:
+        """Return the allowed option with the family that had fewest trials, of the kind tried least, of highest score.
 
-        An option of novelty 0 teaches nothing about its family, and waits until nothing else is left.
+        An option of novelty 0 teaches nothing about its family. None where every family had its trials.
         """
+        allowed = [int(i) for i in self.allowed() if novelty[i] > 0 and self.fewest(int(i)) < self._trials]
+        return min(allowed, key=lambda i: self._rank(i, scores), default=None)
 
-        def rank(i: int) -> tuple[bool, int, int, float]:
-            option = self._options[i]
-            trials = self.families[option.family], self.kinds[option.kind]
-            return bool(novelty[i] == 0), *trials, -float(scores[i])
+    def in_turn(self, scores: Floats, novelty: Floats) -> int:
+        """Return the allowed option whose family, then kind, was tried least; of these the highest score."""
+        return min(map(int, self.allowed()), key=lambda i: (bool(novelty[i] == 0), *self._rank(i, scores)))
 
-        return min((int(i) for i in self.allowed()), key=rank)
+    def fewest(self, index: int) -> int:
+        """Return the trials of that family in an option's network that had fewest."""
+        return min(self.families[family] for family in self._held[index])
 
     def add(self, index: int) -> None:
         """Pick an option."""
-        option = self._options[index]
         self.picks.append(index)
-        self.families[option.family] += 1
-        self.kinds[option.kind] += 1
+        self.families.update(self._held[index])
+        self.kinds[self._options[index].kind] += 1
 
-    def _place(self, index: int) -> tuple[str, str, str]:
+    def _rank(self, index: int, scores: Floats) -> tuple[int, int, int, float]:
         option = self._options[index]
-        return option.parent, option.slot, option.kind
+        return self.fewest(index), self.families[option.family], self.kinds[option.kind], -float(scores[index])
+
+
+def _parent(option: Option) -> str:
+    return option.tree if option.kind == FRESH else option.parent
+
+
+def _place(option: Option) -> tuple[str, ...]:
+    return _parent(option), option.after, option.slot, option.kind

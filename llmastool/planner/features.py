@@ -152,9 +152,19 @@ def _chains(level: Level, names: Mapping[str, str]) -> Iterator[tuple[str, ...]]
             chains = [(*chain, part) for chain in chains for part in after.get(chain[-1], ())]
 
 
-def _cost(profile: Profile, live: Sequence[Slot]) -> dict[str, float]:
+def live_parameters(profile: Profile) -> int:
+    """Return the number of parameters on ways from the input to the output."""
+    return profile.parameters - sum(slot.parameters for slot in _dead(profile, _live(profile)))
+
+
+def _dead(profile: Profile, live: Sequence[Slot]) -> list[Slot]:
+    """Return the lowest slots that lie on no way from the input to the output."""
     kept = {slot.path for slot in live}
-    dead = [slot for slot in profile.slots if slot.leaf and slot.path not in kept]
+    return [slot for slot in profile.slots if slot.leaf and slot.path not in kept]
+
+
+def _cost(profile: Profile, live: Sequence[Slot]) -> dict[str, float]:
+    dead = _dead(profile, live)
     ways = profile.flow.ways({i: float(slot.parameters > 0) for i, slot in enumerate(profile.slots)})
     known = bool(profile.flow.nodes)
     numbers = {

@@ -5,27 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.special import ndtr
 
-from llmastool.planner.kernels import LowRank, design, parts
-from llmastool.planner.space import Coordinates, Floats
-
-_ERF = np.frompyfunc(math.erf, 1, 1)
+from llmastool.planner.hyper import JITTER
+from llmastool.planner.kernels import Kernel, covariances
+from llmastool.planner.model import Draws
+from llmastool.planner.space import Coordinates
+from llmastool.planner.table import Floats
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The posterior of the features' weights, one Gaussian for every draw, in warped units."""
+class Trained:
+    """The Gaussian process given what was observed, once for every kept draw of its scales."""
 
-    means: Floats
-    """Shape `(draws, width)`."""
-    factors: Floats
-    """Shape `(draws, width, width)`; the covariance of a draw's weights is `factor.T @ factor`."""
-    scales: Floats
-    """Scale of every kernel, shape `(draws, kernels)`."""
-    noise: Floats
-    """Shape `(draws,)`."""
+    kernels: Sequence[Kernel]
+    length: float
+    coordinates: Coordinates
+    """Of the networks that were observed."""
+    draws: Draws
+    roots: tuple[Floats, ...]
+    """Cholesky factor of the observations' covariance by draw, shape `(observations, observations)`, lower."""
+    solved: Floats
+    """Covariance's inverse times the observations, shape `(draws, observations)`."""
+
+    @staticmethod
+    def fit(
+        kernels: Sequence[Kernel], length: float, coordinates: Coordinates, among: Floats, y: Floats, draws: Draws
+    ) -> Trained:
+        """Condition on observations; `among` is what `covariances` gives for them."""
+        roots, solved = [], []
+        for scales, noise in zip(draws.scales, draws.noise, strict=True):
+            covariance = 1.0 + np.tensordot(scales**2, among, axes=1)
+            covariance[np.diag_indices_from(covariance)] += noise**2 + JITTER
+            roots.append(cholesky(covariance, lower=True))
+            solved.append(cho_solve((roots[-1], True), y))
+        return Trained(kernels, length, coordinates, draws, tuple(roots), np.array(solved))
 
 
 @dataclass
@@ -37,27 +55,28 @@ class Pool:
     the draws; its share that is left scales the spread of every draw alike.
     """
 
-    blocks: Sequence[LowRank]
-    weights: Weights
+    trained: Trained
     coordinates: Coordinates
-    phi: Floats
-    """Features, shape `(networks, width)`."""
     means: Floats
     """Mean of the noise-free warped accuracy, shape `(draws, networks)`."""
     variances: Floats
     """Its variance before any belief, shape `(draws, networks)`."""
+    _across: Floats
+    """Covariance of every kernel at scale 1 with what was observed, shape `(kernels, networks, observations)`."""
     _columns: list[Floats] = field(default_factory=list)
 
     @staticmethod
-    def of(blocks: Sequence[LowRank], weights: Weights, coordinates: Coordinates) -> Pool:
+    def of(trained: Trained, coordinates: Coordinates) -> Pool:
         """Predict the networks at some coordinates."""
-        phi = design(blocks, coordinates)
-        means = weights.means @ phi.T
-        variances = np.stack([np.sum((factor @ phi.T) ** 2, axis=0) for factor in weights.factors])
-        for index, (block, own) in enumerate(zip(blocks, parts(blocks, phi), strict=True)):
-            residual = block.residual_variance(coordinates, own)
-            variances += weights.scales[:, index, None] ** 2 * residual[None, :]
-        return Pool(blocks, weights, coordinates, phi, means, variances)
+        across = covariances(trained.kernels, coordinates, trained.coordinates, trained.length)
+        own = np.stack([kernel.diagonal(coordinates) for kernel in trained.kernels])
+        means, variances = [], []
+        for scales, root, solved in zip(trained.draws.scales, trained.roots, trained.solved, strict=True):
+            covariance = 1.0 + np.tensordot(scales**2, across, axes=1)
+            means.append(covariance @ solved)
+            known = solve_triangular(root, covariance.T, lower=True)
+            variances.append(np.maximum(1.0 + scales**2 @ own - np.sum(known**2, axis=0), 0.0))
+        return Pool(trained, coordinates, np.array(means), np.array(variances), across)
 
     @property
     def mean(self) -> Floats:
@@ -67,38 +86,57 @@ class Pool:
     @property
     def spread(self) -> Floats:
         """Standard deviation of an observation, noise included, shape `(networks,)`, in warped units."""
-        within = self.variances + self.weights.noise[:, None] ** 2
+        within = self.variances + self.trained.draws.noise[:, None] ** 2
         return np.sqrt(within.mean(axis=0) + self.means.var(axis=0))
 
     @property
     def share_left(self) -> Floats:
         """Share of every network's variance that the beliefs leave, 0 to 1, shape `(networks,)`."""
-        total = self.variances.mean(axis=0)
-        taken = np.sum([column**2 for column in self._columns], axis=0) if self._columns else np.zeros(len(total))
-        return np.clip(1 - taken / np.maximum(total, 1e-12), 0.0, 1.0)
+        taken = np.sum([column**2 for column in self._columns], axis=0) if self._columns else np.zeros(len(self._total))
+        return np.clip(1 - taken / np.maximum(self._total, 1e-12), 0.0, 1.0)
 
-    def expected_improvement(self, best: float) -> Floats:
+    @cached_property
+    def _total(self) -> Floats:
+        return np.asarray(self.variances.mean(axis=0))
+
+    @property
+    def deviations(self) -> Floats:
+        """Standard deviation of the noise-free value after all beliefs, shape `(draws, networks)`."""
+        return np.sqrt(self.variances * self.share_left) + 1e-9
+
+    def expected_improvement(self, best: float | Floats) -> Floats:
         """Return the expected excess over `best` of the noise-free value, shape `(networks,)`, in warped units."""
-        sd = np.sqrt(self.variances * self.share_left) + 1e-9
+        sd = self.deviations
         u = (self.means - best) / sd
         density = np.exp(-0.5 * u**2) / math.sqrt(2 * math.pi)
-        below = 0.5 * (1 + np.asarray(_ERF(u / math.sqrt(2)), dtype=np.float64))
-        return np.asarray(np.maximum(sd * (u * below + density), 0.0).mean(axis=0))
+        return np.asarray(np.maximum(sd * (u * ndtr(u) + density), 0.0).mean(axis=0))
+
+    def drawn(self, rng: np.random.Generator) -> Floats:
+        """Draw one function from the posterior and return its values, shape `(networks,)`, in warped units."""
+        number = int(rng.integers(len(self.means)))
+        scales, root = self.trained.draws.scales[number], self.trained.roots[number]
+        among = covariances(self.trained.kernels, self.coordinates, self.coordinates, self.trained.length)
+        known = solve_triangular(root, 1.0 + np.tensordot(scales**2, self._across, axes=1).T, lower=True)
+        covariance = 1.0 + np.tensordot(scales**2, among, axes=1) - known.T @ known
+        values, axes = np.linalg.eigh(covariance)
+        steps = np.sqrt(np.maximum(values, 0.0)) * rng.standard_normal(len(values))
+        return np.asarray(self.means[number] + axes @ steps)
 
     def believe(self, index: int) -> None:
         """Take the network at `index` as observed, at its mean."""
         column = self._covariance_with(index)
         for earlier in self._columns:
             column = column - earlier * earlier[index]
-        noise = float(np.mean(self.weights.noise**2))
+        noise = float(np.mean(self.trained.draws.noise**2))
         self._columns.append(column / math.sqrt(max(float(column[index]), 0.0) + noise))
 
     def _covariance_with(self, index: int) -> Floats:
         """Return the covariance of all networks with one, averaged over the draws, before any belief."""
-        pushed = self.weights.factors @ self.phi[index]
-        back = np.einsum("dkw,dk->w", self.weights.factors, pushed) / len(pushed)
-        covariance = self.phi @ back
-        for number, (block, own) in enumerate(zip(self.blocks, parts(self.blocks, self.phi), strict=True)):
-            scale = float(np.mean(self.weights.scales[:, number] ** 2))
-            covariance = covariance + scale * block.residual_with(self.coordinates, own, index)
-        return np.asarray(covariance)
+        one = {group: values[index : index + 1] for group, values in self.coordinates.items()}
+        beside = covariances(self.trained.kernels, self.coordinates, one, self.trained.length)[:, :, 0]
+        total = np.zeros(beside.shape[1])
+        for scales, root in zip(self.trained.draws.scales, self.trained.roots, strict=True):
+            pushed = cho_solve((root, True), 1.0 + scales**2 @ self._across[:, index])
+            known = pushed.sum() + scales**2 @ (self._across @ pushed)
+            total += 1.0 + scales**2 @ beside - known
+        return total / len(self.trained.roots)

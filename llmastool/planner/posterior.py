@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmastool.errors import LLMasToolError
-from llmastool.planner.features import Features
-from llmastool.planner.kernels import KERNELS, LowRank, design, spread_scales
+from llmastool.planner.archive import is_usable
+from llmastool.planner.hyper import Evidence
+from llmastool.planner.kernels import KERNELS, WITHOUT_COSTS, by_name, covariances
 from llmastool.planner.model import Diagnostics, Draws, PosteriorConfig, sample
-from llmastool.planner.pool import Pool, Weights
-from llmastool.planner.space import FeatureSpace, Floats
+from llmastool.planner.pool import Pool, Trained
+from llmastool.planner.space import FeatureSpace
+from llmastool.planner.table import Floats, Values
 from llmastool.planner.warp import Warp
 
 
@@ -23,22 +26,26 @@ class Posterior:
 
     space: FeatureSpace
     warp: Warp
-    blocks: tuple[LowRank, ...]
-    weights: Weights
-    seen: tuple[Features, ...]
-    """The networks that were fitted."""
+    trained: Trained
+    y: Floats
+    """Warped accuracies of the networks that were fitted, in the order of `trained.coordinates`."""
     diagnostics: Diagnostics
+
+    @cached_property
+    def seen(self) -> Pool:
+        """The networks that were fitted."""
+        return Pool.of(self.trained, self.trained.coordinates)
 
     @cached_property
     def best(self) -> float:
         """Largest posterior mean among the networks seen, in warped units: the incumbent, its luck taken out."""
-        return float(self.pool(self.seen).mean.max())
+        return float(self.seen.mean.max())
 
-    def pool(self, networks: Sequence[Features]) -> Pool:
+    def pool(self, networks: Values) -> Pool:
         """Predict some networks jointly."""
-        return Pool.of(self.blocks, self.weights, self.space.transform(networks))
+        return Pool.of(self.trained, self.space.transform(networks))
 
-    def predict(self, networks: Sequence[Features]) -> tuple[Floats, Floats]:
+    def predict(self, networks: Values) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the accuracies that would be observed, in warped units.
 
         Noise is included. Both have shape `(networks,)`, and are averaged over the kept draws.
@@ -46,15 +53,15 @@ class Posterior:
         pool = self.pool(networks)
         return pool.mean, pool.spread
 
-    def accuracy(self, networks: Sequence[Features]) -> tuple[Floats, Floats]:
+    def accuracy(self, networks: Values) -> tuple[Floats, Floats]:
         """Return `predict` in percent: mean and standard deviation, by `Warp.points`."""
         return self.warp.points(*self.predict(networks))
 
-    def gain(self, networks: Sequence[Features], accuracies: Floats | Sequence[float]) -> Floats:
+    def gain(self, networks: Values, accuracies: Floats | Sequence[float]) -> Floats:
         """Return the expected accuracies minus `accuracies` (of the parents, in percent), in percentage points."""
         return self.accuracy(networks)[0] - np.asarray(accuracies, dtype=np.float64)
 
-    def expected_improvement(self, networks: Sequence[Features], best: float | None = None) -> Floats:
+    def expected_improvement(self, networks: Values, best: float | None = None) -> Floats:
         """Return how far each network is expected to exceed `best`, in warped units, 0 or more.
 
         Args:
@@ -65,14 +72,16 @@ class Posterior:
 
 
 def fit(
-    networks: Sequence[Features], accuracies: Sequence[float], *, seed: int, config: PosteriorConfig | None = None
+    networks: Values, accuracies: Sequence[float] | Floats, *, seed: int, config: PosteriorConfig | None = None
 ) -> Posterior:
     """Fit the posterior to networks and their validation accuracies.
 
-    An accuracy that is not a number from 0 to 100 is left out; `Diagnostics.refused` says so.
+    An accuracy that is no use (`archive.is_usable`) is left out, and so are some of more than `config.most` networks;
+    `Diagnostics.refused` says so.
 
     Args:
-        networks: the features of the networks, 2 usable ones or more.
+        networks: the features of the networks, 2 usable ones or more. One that was trained several times stands there
+            several times, and its accuracies tell the noise.
         accuracies: their validation accuracies in percent.
         seed: the same seed gives the same posterior, bit for bit.
         config: how it is computed; None takes the defaults.
@@ -82,34 +91,47 @@ def fit(
     """
     config = config or PosteriorConfig()
     values = np.asarray(accuracies, dtype=np.float64)
-    usable = [i for i, value in enumerate(values.tolist()) if 0 <= value <= 100]
+    usable = np.array([i for i, value in enumerate(values.tolist()) if is_usable(value)], dtype=np.intp)
     if len(usable) < 2:
         raise LLMasToolError(
-            f"posterior: expected 2 or more networks with an accuracy from 0 to 100, got {len(usable)} "
+            f"posterior: expected 2 or more networks with an accuracy from -100 to 100, got {len(usable)} "
             f"of {len(values)}; evaluate more candidates first"
         )
-    seen = tuple(networks[i] for i in usable)
+    refused = _refused(values, usable)
+    if len(usable) > config.most:
+        refused = f"{refused}{'; ' if refused else ''}{len(usable) - config.most} of {len(usable)}, over posterior.most"
+        usable = usable[_chosen(values[usable], config.most)]
+    seen = {group: matrix[usable] for group, matrix in networks.items()}
     space = FeatureSpace.fit(seen)
     coordinates = space.transform(seen)
     warp = Warp.fit(values[usable])
     y = warp.apply(values[usable])
-    blocks = tuple(LowRank.fit(kernel, coordinates, config.length) for kernel in KERNELS)
-    phi = design(blocks, coordinates)
-    draws, diagnostics = sample(phi, y, seed=seed, config=config)
-    refused = [f"{value:g}" for i, value in enumerate(values) if i not in usable]
-    if refused:
-        text = f"{len(refused)} of {len(values)} accuracies, not from 0 to 100: {', '.join(refused[:5])}"
-        diagnostics = replace(diagnostics, refused=text)
-    return Posterior(space, warp, blocks, _weights(phi, y, draws, config.thinned), seen, diagnostics)
+    kernels = KERNELS if config.costs else WITHOUT_COSTS
+    among = covariances(kernels, coordinates, coordinates, config.length)
+    draws, diagnostics = sample(Evidence.of(among, y), seed=seed, config=config)
+    medians = np.median(draws.scales, axis=0).tolist()
+    diagnostics = replace(
+        diagnostics,
+        observations=len(y),
+        scales={**by_name(kernels, medians), "noise": float(np.median(draws.noise))},
+        refused=refused,
+    )
+    kept = np.linspace(0, len(draws.noise) - 1, config.thinned).round().astype(int)
+    draws = Draws(draws.scales[kept], draws.noise[kept])
+    trained = Trained.fit(kernels, config.length, coordinates, among, y, draws)
+    return Posterior(space, warp, trained, y, diagnostics)
 
 
-def _weights(phi: Floats, y: Floats, draws: Draws, kept: int) -> Weights:
-    """Return the Gaussian posterior of the features' weights under every kept draw."""
-    chosen = np.linspace(0, len(draws.noise) - 1, kept).round().astype(int)
-    scales, noise = draws.scales[chosen], draws.noise[chosen]
-    ratio = spread_scales(scales) / noise[:, None]
-    inner = np.eye(phi.shape[1]) + ratio[:, :, None] * (phi.T @ phi) * ratio[:, None, :]
-    # With inner = R R', the weights have covariance F' F for F = R^-1 diag(scales).
-    factors = np.linalg.solve(np.linalg.cholesky(inner), (ratio * noise[:, None])[:, :, None] * np.eye(phi.shape[1]))
-    means = np.einsum("dki,dkj,j->di", factors, factors, phi.T @ y, optimize=True) / noise[:, None] ** 2
-    return Weights(means, factors, scales, noise)
+def _refused(values: Floats, usable: NDArray[np.intp]) -> str:
+    left_out = [f"{value:g}" for i, value in enumerate(values) if i not in set(usable.tolist())]
+    if not left_out:
+        return ""
+    return f"{len(left_out)} of {len(values)} accuracies, not from -100 to 100: {', '.join(left_out[:5])}"
+
+
+def _chosen(values: Floats, most: int) -> NDArray[np.intp]:
+    """Return the positions of the better half of `most`, and of as many others at even steps of rank, in order."""
+    ranked = np.argsort(-values, kind="stable")
+    better, others = ranked[: most // 2], ranked[most // 2 :]
+    even = others[np.linspace(0, len(others) - 1, most - len(better)).round().astype(int)]
+    return np.sort(np.concatenate([better, even]))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
-from llmastool.planner.features import Features
+from llmastool.planner.objective import Steps, lead
+from llmastool.planner.pool import Pool
 from llmastool.planner.posterior import Posterior
-from llmastool.planner.space import Coordinates, Floats, distances
+from llmastool.planner.space import Coordinates, distances
+from llmastool.planner.table import Floats, Values
+from llmastool.planner.warp import Warp
 
 
 class Scores(Protocol):
@@ -25,16 +27,15 @@ class Scores(Protocol):
 
 
 class Improvement:
-    """Expected improvement over the incumbent times the probability of success; picks are believed at their mean."""
+    """Expected improvement over the incumbent; picks are believed at their mean."""
 
-    def __init__(self, posterior: Posterior, networks: Sequence[Features], success: Floats) -> None:
+    def __init__(self, posterior: Posterior, networks: Values) -> None:
         self._pool = posterior.pool(networks)
         self._best = posterior.best
-        self._success = success
 
     def values(self) -> Floats:
         """Return the worth in warped units."""
-        return self._pool.expected_improvement(self._best) * self._success
+        return self._pool.expected_improvement(self._best)
 
     def take(self, index: int) -> None:
         """Condition on the pick; from now on it must be exceeded as well."""
@@ -42,17 +43,73 @@ class Improvement:
         self._best = max(self._best, float(self._pool.mean[index]))
 
 
-class Spread:
-    """Farthest point first: the distance to the nearest network that was evaluated or picked, times success."""
+class Net:
+    """Expected improvement of accuracy less a known price."""
 
-    def __init__(self, coordinates: Coordinates, novelty: Floats, success: Floats) -> None:
+    def __init__(self, posterior: Posterior, networks: Values, prices: Floats, best: float) -> None:
+        """Take the price of every option, and the best accuracy less its price so far, in percentage points."""
+        self._pool, self._warp = posterior.pool(networks), posterior.warp
+        self._prices, self._best = prices, best
+
+    def values(self) -> Floats:
+        """Return the worth in percentage points."""
+        return lead(self._pool, self._warp, self._best + self._prices)
+
+    def take(self, index: int) -> None:
+        """Condition on the pick; from now on it must be exceeded as well."""
+        self._pool.believe(index)
+        self._best = max(self._best, _believed(self._pool, self._warp, index) - float(self._prices[index]))
+
+
+def _believed(pool: Pool, warp: Warp, index: int) -> float:
+    """Return the accuracy, in percent, at which a pick is believed to come out."""
+    return float(warp.invert(pool.mean[[index]])[0])
+
+
+class FrontArea:
+    """Expected growth of the area under the front of accuracy against the logarithm of cost."""
+
+    def __init__(self, posterior: Posterior, networks: Values, costs: Floats, steps: Steps) -> None:
+        """Take what every option costs, and the front so far."""
+        self._pool, self._warp = posterior.pool(networks), posterior.warp
+        self._costs, self._steps = costs, steps
+
+    def values(self) -> Floats:
+        """Return the worth in percentage points times the logarithm of cost."""
+        leads = [lead(self._pool, self._warp, height) for height in self._steps.heights]
+        return np.asarray(np.sum(self._steps.widths(self._costs) * np.stack(leads, axis=1), axis=1))
+
+    def take(self, index: int) -> None:
+        """Condition on the pick; from now on it is part of the front."""
+        self._pool.believe(index)
+        self._steps = self._steps.plus(float(self._costs[index]), _believed(self._pool, self._warp, index))
+
+
+class Thompson:
+    """A draw from the posterior (Thompson 1933); each pick has a draw of its own."""
+
+    def __init__(self, posterior: Posterior, networks: Values, rng: np.random.Generator) -> None:
+        self._pool, self._rng = posterior.pool(networks), rng
+        self._least = float(self._pool.means.min() - 10 * self._pool.deviations.max())
+
+    def values(self) -> Floats:
+        """Return the worth in warped units, 0 or more."""
+        return np.maximum(self._pool.drawn(self._rng) - self._least, 0.0)
+
+    def take(self, _: int) -> None:
+        """Nothing: the next draw differs by itself."""
+
+
+class Spread:
+    """Farthest point first: the distance to the nearest network that was evaluated or picked."""
+
+    def __init__(self, coordinates: Coordinates, novelty: Floats) -> None:
         self._coordinates = coordinates
         self._nearest = novelty
-        self._success = success
 
     def values(self) -> Floats:
         """Return the worth in units of distance."""
-        return self._nearest * self._success
+        return self._nearest
 
     def take(self, index: int) -> None:
         """Measure distances from the pick, too."""

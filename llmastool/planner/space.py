@@ -1,104 +1,93 @@
-"""From named features to coordinates whose distances mean something: scaled by what was seen."""
+"""From features to coordinates whose distances mean something: scaled by what was seen."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from llmastool.planner.features import GROUPS, SIZES, Features
+from llmastool.planner.features import GROUPS, SIZES
+from llmastool.planner.table import Floats, Values
 
-Floats = NDArray[np.float64]
-"""An array of numbers."""
-
-Coordinates = Mapping[str, Floats]
-"""By group: coordinates, shape `(networks, columns)`. Columns unknown to the space come last."""
+Coordinates: TypeAlias = Mapping[str, Floats]
+"""By group: coordinates, shape `(networks, columns)`. Columns that came later than others stand behind them."""
 
 UNSEEN_SCALE = 0.5
-"""What counts as one standard deviation in a column that did not vary so far. A first module of a family adds
-log(2) = 0.69 to its count, so something new is at 1.4."""
+"""What counts as one standard deviation where nothing varied so far. A first module of a family adds log(2) = 0.69 to
+its count, so something new is at 1.4."""
 
 LEAST_SCALE = 0.1
-"""Smallest standard deviation of a column that varied, so that a hair's breadth does not become a mile."""
+"""Smallest standard deviation of what varied, so that a hair's breadth does not become a mile."""
 
 
 @dataclass(frozen=True)
-class Column:
-    """How one named feature is scaled."""
+class Scaling:
+    """How the columns of one group become coordinates."""
 
-    name: str
-    mean: float
-    scale: float
-    usual: float = 0.0
-    """Median size that was seen, by which others are measured; 0 for what is no size."""
+    mean: Floats
+    scale: Floats
+    width: float
+    """Square root of the number of columns that were seen."""
+    usual: Floats
+    """Median size, by which sizes are measured; one for each of the first columns, none where they are no sizes."""
 
-    def value(self, features: Mapping[str, float]) -> float:
-        """Return the number that is scaled: of a size, `log(1 + size / usual)`, by which small ones differ little."""
-        found = features.get(self.name, 0.0)
-        return math.log1p(math.expm1(found) / self.usual) if self.usual else found
+    def apply(self, values: Floats) -> Floats:
+        """Return coordinates; columns newer than the scaling are 0 in all that was seen, and scaled like the last."""
+        values = np.asarray(values, dtype=np.float64).copy()
+        for i, usual in enumerate(self.usual):
+            # By which small sizes differ little, and large ones by how many times they are larger.
+            values[:, i] = np.log1p(np.expm1(values[:, i]) / usual)
+        newer = values.shape[1] - len(self.mean)
+        assert newer >= 0, "a table's features from before the scaling lack columns that it knows"
+        mean = np.pad(self.mean, (0, newer))
+        scale = np.pad(self.scale, (0, newer), mode="edge") if len(self.scale) else np.full(newer, UNSEEN_SCALE)
+        return (values - mean) / scale / self.width
 
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Coordinates for networks: z-scores by column, each group divided by the square root of its width.
+    """Coordinates for networks, centred and scaled by what was seen.
 
-    Hence two networks lie about `sqrt(2)` apart in every group, however many columns it has. A column that is the same
-    in all that was seen is 0 there, and still tells a network apart in which it is not the same.
+    Costs are z-scores. Counts of a group share one scale, the root mean square of their standard deviations: what is
+    rare would otherwise weigh more than what is common. Every group is divided by the square root of its width; hence
+    two networks lie about `sqrt(2)` apart in it, however many columns it has.
     """
 
-    columns: Mapping[str, tuple[Column, ...]]
-    """By group, in the order of the coordinates."""
+    groups: Mapping[str, Scaling]
 
     @staticmethod
-    def fit(seen: Sequence[Features]) -> FeatureSpace:
+    def fit(seen: Values) -> FeatureSpace:
         """Scale by the networks seen so far.
 
         Raises:
-            ValueError: `seen` is empty.
+            ValueError: there are none.
         """
-        if not seen:
+        if not len(seen["cost"]):
             raise ValueError("FeatureSpace.fit: expected the features of 1 network or more, got none")
-        columns = {}
-        for group in GROUPS:
-            names = sorted({name for features in seen for name in features[group]})
-            usual = [_usual(name, [features[group] for features in seen]) if group == "cost" else 0.0 for name in names]
-            plain = [Column(name, 0.0, 1.0, size) for name, size in zip(names, usual, strict=True)]
-            values = np.array([[column.value(features[group]) for column in plain] for features in seen])
-            spread = values.std(axis=0)
-            varied = spread > 1e-9
-            scales = np.where(varied, np.maximum(spread, LEAST_SCALE), UNSEEN_SCALE)
-            # The mean of equal numbers can differ from them by rounding; a constant column must be exactly 0.
-            means = np.where(varied, values.mean(axis=0), values[0])
-            columns[group] = tuple(
-                replace(column, mean=float(mean), scale=float(scale))
-                for column, mean, scale in zip(plain, means, scales, strict=True)
-            )
-        return FeatureSpace(columns)
+        return FeatureSpace({group: _fit(group, seen[group]) for group in GROUPS})
 
-    def transform(self, networks: Sequence[Features]) -> dict[str, Floats]:
-        """Return the coordinates of some networks, by group.
-
-        A feature never seen before gets a column after the known ones: 0 in all that was seen, at a fixed scale.
-        Such columns are comparable within one call only.
-        """
-        coordinates = {}
-        for group, known in self.columns.items():
-            names = {column.name for column in known}
-            new = sorted({name for features in networks for name in features[group]} - names)
-            columns = (*known, *(Column(name, 0.0, UNSEEN_SCALE) for name in new))
-            values = np.array(
-                [[(c.value(features[group]) - c.mean) / c.scale for c in columns] for features in networks],
-                dtype=np.float64,
-            ).reshape(len(networks), len(columns))
-            coordinates[group] = values / max(len(known), 1) ** 0.5
-        return coordinates
+    def transform(self, networks: Values) -> dict[str, Floats]:
+        """Return the coordinates of some networks, by group."""
+        return {group: scaling.apply(networks[group]) for group, scaling in self.groups.items()}
 
 
-def _usual(name: str, seen: Sequence[Mapping[str, float]]) -> float:
-    return float(np.expm1(np.median([features[name] for features in seen]))) if name in SIZES else 0.0
+def _fit(group: str, values: Floats) -> Scaling:
+    usual = np.maximum(np.expm1(np.median(values[:, : len(SIZES)], axis=0)), 1e-9) if group == "cost" else np.zeros(0)
+    identity = Scaling(np.zeros(values.shape[1]), np.ones(values.shape[1]), 1.0, usual)
+    values = identity.apply(values)
+    spread = values.std(axis=0)
+    varied = spread > 1e-9
+    seen = np.ones(values.shape[1], dtype=bool) if group == "cost" else (values != 0).any(axis=0)
+    if group == "cost":
+        scale = np.where(varied, np.maximum(spread, LEAST_SCALE), UNSEEN_SCALE)
+    else:
+        common = np.sqrt(np.mean(spread[seen] ** 2)) if varied.any() else UNSEEN_SCALE
+        scale = np.full(values.shape[1], max(float(common), LEAST_SCALE))
+    # The mean of equal numbers can differ from them by rounding; a constant column must be exactly 0.
+    mean = np.where(varied, values.mean(axis=0), values[0] if len(values) else 0.0)
+    return Scaling(mean, scale, float(max(seen.sum(), 1)) ** 0.5, usual)
 
 
 def align(a: Floats, b: Floats) -> tuple[Floats, Floats]:
@@ -109,10 +98,7 @@ def align(a: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 
 def squared_distances(a: Coordinates, b: Coordinates, groups: Sequence[str]) -> Floats:
-    """Return squared distances, averaged over `groups`, shape `(networks of a, networks of b)`.
-
-    Columns that the space does not know must all come from one call of `transform`.
-    """
+    """Return squared distances, averaged over `groups`, shape `(networks of a, networks of b)`."""
     total = np.zeros((len(a[groups[0]]), len(b[groups[0]])))
     for group in groups:
         x, y = align(a[group], b[group])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmastool.planner.space import Floats
+from llmastool.planner.table import Floats
 
 LEAST_SCALE = 0.1
 """Smallest unit of the warp, in percentage points: smaller differences are taken for noise."""
@@ -46,11 +46,11 @@ class Warp:
         return (_bend((values - self.median) / self.scale) - self.mean) / self.sd
 
     def invert(self, warped: Floats) -> Floats:
-        """Return warped values as accuracies in percent, cut to 0 to 100."""
+        """Return warped values as accuracies in percent, cut to -100 to 100."""
         bent = warped * self.sd + self.mean
         # Below -50 the inverse is far under any accuracy; the cut keeps the exponential finite.
         t = np.where(bent >= 0, bent, -np.expm1(-np.clip(bent, -50.0, 0.0)))
-        return np.clip(t * self.scale + self.median, 0.0, 100.0)
+        return np.clip(t * self.scale + self.median, -100.0, 100.0)
 
     def points(self, mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation, in percent, of accuracies that are normal in warped units.
@@ -59,7 +59,7 @@ class Warp:
         """
         nodes = self.invert(mean[:, None] + sd[:, None] * _NODES[None, :])
         weights = _WEIGHTS / _WEIGHTS.sum()
-        average = np.clip(nodes @ weights, 0.0, 100.0)
+        average = np.clip(nodes @ weights, -100.0, 100.0)
         return average, np.sqrt(np.maximum((nodes - average[:, None]) ** 2 @ weights, 0.0))
 
 

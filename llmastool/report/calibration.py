@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from llmastool.planner.report import NO_POSTERIOR, QUOTA
+from llmastool.planner.report import IMPROVEMENT, QUOTA
 from llmastool.report.inputs import Archive, Row
 from llmastool.report.marks import is_below, mark
 from llmastool.report.svg import Frame, el
 from llmastool.report.text import fixed, tick
+
+SCORED = (IMPROVEMENT, QUOTA)
+"""Reasons of the plans whose numbers come from the posterior."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def predictions(archive: Archive) -> list[Prediction]:
     found = []
     for row in archive.rows:
         plan, came = row.candidate.plan, archive.gain(row)
-        if plan and came is not None and plan["reason"] != NO_POSTERIOR:
+        if plan and came is not None and plan["reason"] in SCORED:
             found.append(Prediction(row, plan["expected_gain"], plan["spread"], came))
     return found
 

@@ -47,7 +47,14 @@ class Row:
     @property
     def is_start(self) -> bool:
         """Whether it belongs to the start population."""
-        return self.candidate.parent is None
+        return self.candidate.plan is None
+
+    @property
+    def edits(self) -> int:
+        """Edits between it and its parent; 0 where it has none."""
+        if self.candidate.parent is None:
+            return 0
+        return 2 if (self.candidate.plan or {}).get("after") else 1
 
 
 @dataclass(frozen=True, kw_only=True)

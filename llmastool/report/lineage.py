@@ -37,13 +37,13 @@ class Step:
 
     row: Row
     gain: float | None
-    """Validation accuracy minus its parent's, in points; None at the start."""
+    """Validation accuracy minus its parent's, in points; None where the way begins."""
     changes: tuple[str, ...]
     """What differs from its parent's tree, line by line; see `llmastool.trees.text.diff`."""
 
 
 def ancestry(archive: Archive, best: Row | None) -> list[Step]:
-    """Return the way from the start population to the best candidate."""
+    """Return the way to the best candidate from the start population, or from a network drawn anew."""
     steps: list[Step] = []
     seen: set[int] = set()
     row = best
@@ -153,13 +153,18 @@ def summary(archive: Archive, best: Row | None) -> str:
     """Say in a sentence what the graph shows."""
     parents = {row.candidate.parent for row in archive.rows if row.candidate.parent}
     count = plural(len(archive.rows), "candidate")
-    made = f"{count}, made from {plural(len(parents), 'parent')} and a start population."
+    drawn = sum(row.candidate.parent is None and not row.is_start for row in archive.rows)
+    anew = f", and {drawn} drawn anew" if drawn else ""
+    made = f"{count}, made from {plural(len(parents), 'parent')} and a start population{anew}."
     steps = ancestry(archive, best)
     if not steps:
         return f"{made} No candidate was trained to the end."
+    if len(steps) == 1 and not steps[0].row.is_start:
+        return f"{made} The best was drawn anew: {steps[0].row.candidate.change}."
     if len(steps) == 1:
         return f"{made} The best is {steps[0].row.candidate.change} of the start population itself."
-    return f"{made} The best descends from {steps[0].row.candidate.change} in {plural(len(steps) - 1, 'edit')}."
+    edits = plural(sum(step.row.edits for step in steps), "edit")
+    return f"{made} The best descends from {steps[0].row.candidate.change} in {edits}."
 
 
 def _curve(points: Sequence[Point]) -> str:

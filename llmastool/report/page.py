@@ -12,7 +12,6 @@ import jinja2
 from markupsafe import Markup
 
 from llmastool.canonical import Json, write_atomic
-from llmastool.planner.report import NO_POSTERIOR
 from llmastool.report import calibration, charts, lineage, marks, tables, text, winner
 from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_final, load_registry
 
@@ -57,13 +56,15 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "progress_summary": charts.progress_summary(archive, best),
         "front": charts.pareto(archive.rows, "parameters"),
         "calibration_summary": calibration.summary(predictions),
-        "unscored": NO_POSTERIOR,
+        "scored": calibration.SCORED,
         "gates": tables.gates(archive.rows),
         "failures": tables.failures(archive.rows),
         "funnel": tables.funnel(registry),
         "stages": tables.FUNNEL,
         "registry": registry,
-        "plan_groups": {key: tables.plan_groups(archive, key, NO_POSTERIOR) for key in ("reason", "kind", "family")},
+        "plan_groups": {
+            key: tables.plan_groups(archive, key, calibration.SCORED) for key in ("reason", "kind", "family")
+        },
         "fillers": tables.fillers(archive.rows),
         "fallbacks": tables.fallbacks(archive.rows),
         "report_columns": tables.columns(archive.planner_reports),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -108,13 +108,13 @@ def funnel(summary: Mapping[str, Any]) -> list[FunnelRow]:
     return rows
 
 
-def plan_groups(archive: Archive, key: str, unscored: str) -> list[PlanGroup]:
+def plan_groups(archive: Archive, key: str, scored: Collection[str]) -> list[PlanGroup]:
     """Return plans grouped by a field of `Plan`, the largest group first.
 
     Args:
         archive: the search.
         key: field of the plan, e.g. `family`.
-        unscored: reason of the plans whose predicted gain comes from no model and is left out.
+        scored: reasons of the plans whose predicted gain comes from a model; that of others is left out.
     """
     groups: dict[str, list[Row]] = {}
     for row in archive.rows:
@@ -124,7 +124,7 @@ def plan_groups(archive: Archive, key: str, unscored: str) -> list[PlanGroup]:
     for name, rows in groups.items():
         gains = [gain for row in rows if (gain := archive.gain(row)) is not None]
         plans = [row.candidate.plan or {} for row in rows]
-        expected = [plan["expected_gain"] for plan in plans if plan["reason"] != unscored]
+        expected = [plan["expected_gain"] for plan in plans if plan["reason"] in scored]
         found.append(
             PlanGroup(
                 name=name,

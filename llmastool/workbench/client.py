@@ -19,8 +19,9 @@ from llmastool import errors, sandbox
 from llmastool.canonical import Json, dumps
 from llmastool.errors import ConfigError, LLMasToolError, RegistryError, SandboxError
 from llmastool.outcome import Gate
-from llmastool.planner.plan import Option, Plan
-from llmastool.proposals import Asked
+from llmastool.planner.plan import Option, Plan, Wishes
+from llmastool.proposals.questions import Asked
+from llmastool.seeds import Seed
 from llmastool.start import StartConfig
 from llmastool.trees.gates import Budget, Fell
 from llmastool.trees.profile import Profile, Shape
@@ -33,7 +34,7 @@ MEMORY_GB = 4.0
 """Memory of the process on top of what PyTorch maps, in GiB. Networks on the meta device need little."""
 
 _MOST_DEATHS = 20
-"""Edits of one round that may end the process before the round is given up."""
+"""Edits and networks of one round that may end the process before the round is given up."""
 
 
 class Died(LLMasToolError):  # noqa: N818 - a result, not a fault of the program
@@ -123,20 +124,28 @@ class Workbench:
         return Profile.from_json(self._ask({"do": "look", "tree": tree.to_json()}))
 
     def options(
-        self, parents: Sequence[Tree], n: int, *, seen: Sequence[str], seed: Sequence[Json]
+        self, wishes: Wishes, known: Mapping[str, Tree], *, start: StartConfig, seed: Seed
     ) -> tuple[list[Option], Mapping[str, int]]:
-        """Return up to `n` edits of the parents that hold, and how many were looked at, by where they fell.
+        """Return the options that a strategy wishes for, and how many networks were looked at, by where they fell.
 
-        An edit that ends the process falls at `crash`.
+        Every option is shown through a network that passed the gates before training. There are fewer of a sort than
+        wished for where not so many were found. What ends the process falls at `crash`.
 
         Args:
-            parents: trees that passed the gates, the best first.
-            n: how many.
-            seen: ids of trees that were proposed already.
+            wishes: what is wished for; parents are trees that passed the gates. The first edit of a pair is one of
+                the single edits, so that there are no pairs without these.
+            known: by id, the trees that were proposed already, the parents among them; none is offered again.
+            start: the start population, which networks drawn anew begin with.
             seed: what the random draws are derived from; see `seeds.generator`.
         """
-        trees = [parent.to_json() for parent in parents]
-        self._options = {"do": "options", "parents": trees, "n": n, "seen": sorted(seen), "seed": list(seed)}
+        self._options = {
+            "do": "options",
+            "parents": [known[parent].to_json() for parent in wishes.parents],
+            "wishes": {"edits": wishes.edits, "doubles": wishes.doubles, "fresh": wishes.fresh},
+            "start": asdict(start),
+            "seen": sorted(known),
+            "seed": list(seed),
+        }
         self._skip = []
         found = self._persist([])
         return [
@@ -144,13 +153,13 @@ class Workbench:
         ], found["counts"]
 
     def questions(self, plans: Sequence[Plan], seed: int, round: int) -> tuple[list[Asked], Mapping[str, int]]:
-        """Return what plans over the last options leave open, and the counts of all edits that were looked at."""
+        """Return what plans over the last options leave open, and the counts of all networks that were looked at."""
         request = {"do": "questions", "plans": [p.to_json() for p in plans], "seed": seed, "round": round}
         found = self._persist([request])
         return [Asked.from_json(asked) for asked in found["asked"]], found["counts"]
 
     def _persist(self, then: Sequence[Json]) -> Json:
-        """Ask for the options, and what follows on them, again and again without the edits that end the process.
+        """Ask for the options, and what follows on them, again and again without what ends the process.
 
         Where the process that made the options lives on, only what follows is asked.
         """

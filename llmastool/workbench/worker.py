@@ -1,7 +1,7 @@
 """The workbench seen from inside: `python -m llmastool.workbench.worker` reads requests and writes answers as lines.
 
 Building and observing a network runs its mined code, so this process runs in the sandbox, under limits. Before an edit
-is tried, its name is said: should the process die of it, the other side knows of which.
+or a network drawn anew is tried, its name is said: should the process die of it, the other side knows of which.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TextIO
@@ -17,11 +18,14 @@ from llmastool import seeds
 from llmastool.canonical import Json
 from llmastool.config import from_mapping
 from llmastool.errors import LLMasToolError
-from llmastool.planner.plan import Plan
-from llmastool.proposals import Pool, questions_for
+from llmastool.planner.plan import Option, Plan
+from llmastool.proposals.fresh import Fresh
+from llmastool.proposals.pool import Pool
+from llmastool.proposals.questions import questions_for
+from llmastool.proposals.trials import Trials
 from llmastool.registry.capture import watching
 from llmastool.sandbox import GIB, Limits, virtual_memory
-from llmastool.start import StartConfig, population
+from llmastool.start import StartConfig, mined_population, population
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.gates import Budget, Fell, check
 from llmastool.trees.moves import Moves
@@ -43,6 +47,7 @@ class Bench:
         self.say = say
         self._networks: dict[str, Network] = {}
         self._pool: Pool | None = None
+        self._adapted: tuple[StartConfig, list[tuple[str, Tree]]] | None = None
 
     @cached_property
     def moves(self) -> Moves:
@@ -80,32 +85,54 @@ class Bench:
         except Fell as fell:
             return {"gate": fell.gate, "message": str(fell)}
 
-    def options(self, parents: list[Json], n: int, seen: list[str], seed: list[Json], skip: list[str]) -> Json:
-        """Make the round's pool; return up to `n` options and what became of the edits that were looked at."""
+    def options(
+        self,
+        parents: list[Json],
+        wishes: dict[str, int],
+        start: Json,
+        seen: list[str],
+        seed: seeds.Seed,
+        skip: list[str],
+    ) -> Json:
+        """Make the round's pool; return options as they are wished for, and what became of all that was tried."""
         networks = [self._network(Tree.from_json(tree)) for tree in parents]
-        self._pool = Pool(
-            networks,
-            self.moves,
-            classes=self.classes,
-            budget=self.budget,
-            seen=set(seen),
-            rng=seeds.generator(*seed),
-            skip=frozenset(skip),
+        trials = Trials(
+            self.catalog,
+            self.in_shape,
+            self.classes,
+            self.budget,
+            seen=seen,
+            skip=skip,
             trying=lambda name: self.say({"trying": name}),
         )
-        found = [{**vars(o), "profile": o.profile.to_json()} for o in self._pool.options(n)]
-        return {"options": found, "counts": self._pool.counts}
+        config = from_mapping(StartConfig, start, "start")
+        mined = self._mined(config) if wishes["fresh"] else []
+        fresh = Fresh(config.skeletons, mined, self.moves, trials, seeds.generator(*seed, "fresh"))
+        self._pool = Pool(networks, self.moves, trials, fresh, seed)
+        found = [_option(option) for option in self._pool.options(**wishes)]
+        return {"options": found, "counts": trials.counts}
 
     def questions(self, plans: list[Json], seed: int, round: int) -> Json:
         """Return the questions that plans over the round's options leave open, and the pool's counts."""
         assert self._pool is not None
         asked = questions_for([Plan(**plan) for plan in plans], self._pool, seed, round)
-        return {"asked": [a.to_json() for a in asked], "counts": self._pool.counts}
+        return {"asked": [a.to_json() for a in asked], "counts": self._pool.trials.counts}
+
+    def _mined(self, config: StartConfig) -> list[tuple[str, Tree]]:
+        """Return the mined networks of the start population, adapted once for all rounds."""
+        if self._adapted is None or self._adapted[0] != config:
+            self._adapted = config, mined_population(config, self.catalog, self.in_shape, self.classes)
+        return self._adapted[1]
 
     def _network(self, tree: Tree) -> Network:
         if tree.id not in self._networks:
             self._networks[tree.id] = check(tree, self.catalog, self.in_shape, self.classes, self.budget)
         return self._networks[tree.id]
+
+
+def _option(option: Option) -> Json:
+    values = {field.name: getattr(option, field.name) for field in fields(option)}
+    return {**values, "profile": option.profile.to_json()}
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from llmastool.filler.choose import make_filler
 from llmastool.filler.config import FillerConfig
-from llmastool.filler.question import Fill, Question
+from llmastool.filler.question import Choice, Fill, Question
 from llmastool.filler.rules import draw
 from tests.filler.conftest import KEY
 from tests.filler.server import Backend, completion, drip, fixed, hang, pick, send, serve
@@ -237,3 +237,11 @@ def test_a_ledger_that_cannot_be_written_is_an_error(ask: Ask, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with serve(pick("red")) as backend, pytest.raises(FileExistsError):
         answer(backend.url, tmp_path / "file" / "l.jsonl", [ask(seed) for seed in range(3)])
+
+
+def test_what_leaves_no_choice_is_not_asked(ask: Ask, tmp_path: Path) -> None:
+    only = ask(choices=(Choice(key="only", text="x"),))
+    with serve(pick("green")) as backend:
+        fills = answer(backend.url, tmp_path / "l.jsonl", [only, ask()], max_calls=1)
+        assert len(backend.requests) == 1
+    assert [(f.key, f.filler, f.fallback) for f in fills] == [("only", "rules", ""), ("k1", "openai:tiny", "")]

@@ -9,9 +9,9 @@ from llmastool.canonical import write_json
 from pipelines.demo import summary
 
 
-def entry(gate: str, parent: str | None, accuracy: float | None) -> dict[str, Any]:
+def entry(gate: str, plan: str | None, accuracy: float | None) -> dict[str, Any]:
     metrics = {} if accuracy is None else {"validation_accuracy": accuracy}
-    return {"candidate": {"parent": parent}, "outcome": {"gate": gate, "metrics": metrics}}
+    return {"candidate": {"plan": plan}, "outcome": {"gate": gate, "metrics": metrics}}
 
 
 def lay_out(folder: Path, entries: list[dict[str, Any]], final: dict[str, Any]) -> None:

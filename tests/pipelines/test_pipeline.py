@@ -27,7 +27,7 @@ mining: {sources: [{kind: path, name: blocks, path: source}]}
 registry: {workers: 2}
 start: {skeletons: [{channels: 4, cells: 1, stages: 2}, {channels: 8, cells: 1, stages: 2}]}
 budget: {parameters: 200000}
-search: {rounds: 2, per_round: 3, pool: 12}
+search: {rounds: 2, per_round: 3, pool: 12, doubles: 3, fresh: 2}
 planner: {elites: 2}
 filler: {kind: rules}
 training: {workers: 2, recipe: {epochs: 2}}

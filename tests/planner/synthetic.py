@@ -9,8 +9,13 @@ import numpy as np
 
 from llmastool import seeds
 from llmastool.canonical import Json
-from llmastool.planner.plan import Option, Record
-from llmastool.planner.space import Floats
+from llmastool.planner.archive import dominant_family
+from llmastool.planner.hyper import Evidence
+from llmastool.planner.kernels import KERNELS, Kernel, covariances
+from llmastool.planner.plan import FRESH, Option, Record
+from llmastool.planner.space import FeatureSpace
+from llmastool.planner.table import Floats, Table
+from llmastool.planner.warp import Warp
 from llmastool.trees.flow import Flow
 from llmastool.trees.profile import Profile, Slot
 
@@ -18,6 +23,8 @@ FAMILIES = ("attention", "convolution", "depthwise", "mixer", "pooling", "recurr
 COST = {"attention": 40, "convolution": 90, "depthwise": 12, "mixer": 50, "pooling": 0, "recurrent": 60}
 WORTH = {"attention": 1.5, "convolution": 2.5, "depthwise": 3.5, "mixer": 0.5, "pooling": -1.0, "recurrent": -2.5}
 BLOCKS = 6
+
+_SHARED = Table()
 
 
 @dataclass(frozen=True)
@@ -124,18 +131,64 @@ def record(network: Network, accuracy: float | None, plan: Mapping[str, Json] | 
     return Record(tree=network.id, profile=network.profile(), accuracy=accuracy, plan=plan)
 
 
+def values(networks: Sequence[Network], table: Table | None = None) -> dict[str, Floats]:
+    """Return the features of some networks; all calls without a table of their own share columns."""
+    table = table or _SHARED
+    return table.values(table.add((n.id, n.profile()) for n in networks))
+
+
+def evidence(networks: Sequence[Network], accuracies: Sequence[float], kernels: Sequence[Kernel] = KERNELS) -> Evidence:
+    """Return what some networks and their accuracies say."""
+    return Evidence.of(among(networks, kernels), Warp.fit(accuracies).apply(accuracies))
+
+
+def among(networks: Sequence[Network], kernels: Sequence[Kernel] = KERNELS) -> Floats:
+    """Return the covariance of every kernel at scale 1 between some networks, scaled by themselves."""
+    seen = values(networks, Table())
+    coordinates = FeatureSpace.fit(seen).transform(seen)
+    return covariances(kernels, coordinates, coordinates, 1.0)
+
+
 def options(parents: Sequence[Network], known: set[str]) -> tuple[list[Option], dict[str, Network]]:
     """Return the edits of some parents that lead to networks not yet known, and the child behind every key."""
     found: dict[str, Option] = {}
     children: dict[str, Network] = {}
     for parent in parents:
         for i, kind, family, child in parent.neighbours():
-            if child.id in known:
-                continue
-            option = Option(parent=parent.id, slot=f"body.{i}", kind=kind, family=family, profile=child.profile())
-            found[option.key] = option
-            children[option.key] = child
+            if child.id not in known:
+                option = _edit(parent, i, kind, family, child)
+                found[option.key], children[option.key] = option, child
     return list(found.values()), children
+
+
+def doubles(parent: Network) -> list[Option]:
+    """Return the pairs of edits of one parent, in both orders where the second does not depend on the first."""
+    return [
+        _edit(parent, j, kind, family, child, after=f"body.{i}/{first}/{to}")
+        for i, first, to, between in parent.neighbours()
+        for j, kind, family, child in between.neighbours()
+        if child != parent
+    ]
+
+
+def fresh(networks: Sequence[Network]) -> list[Option]:
+    """Return networks drawn anew as options."""
+    return [
+        Option(parent="", slot="", kind=FRESH, family=dominant_family(n.profile()), profile=n.profile(), tree=n.id)
+        for n in networks
+    ]
+
+
+def _edit(parent: Network, block: int, kind: str, family: str, child: Network, after: str = "") -> Option:
+    return Option(
+        parent=parent.id,
+        slot=f"body.{block}",
+        kind=kind,
+        family=family,
+        profile=child.profile(),
+        tree=child.id,
+        after=after,
+    )
 
 
 def rank_correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:

@@ -3,14 +3,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from llmastool.planner.features import GROUPS, features, label, leaf_most
-from llmastool.planner.space import FeatureSpace, distances
+from llmastool.planner.features import features, label, leaf_most
 from llmastool.trees.flow import JOIN, Flow
 from llmastool.trees.profile import Profile, Slot
-from tests.planner.synthetic import Network, draw, slot
+from tests.planner.synthetic import slot
 
 
 def _profile(*slots: Slot, flow: Flow | None = None, **extra: float) -> Profile:
@@ -72,41 +70,6 @@ def test_a_network_without_a_slot_has_features() -> None:
     assert found["cost"]["resolution"] == 0.0
 
 
-def test_groups_weigh_alike_whatever_their_width() -> None:
-    seen = [features(n.profile()) for n in draw(100, seed=0)]
-    coordinates = FeatureSpace.fit(seen).transform(seen)
-    widths = {group: coordinates[group].shape[1] for group in GROUPS}
-    assert widths["motif"] > 3 * widths["family"]
-    for group in ("family", "stage", "motif"):
-        near = 0.05 if group != "motif" else 0.2  # chains that are hardly ever seen count less
-        assert np.mean(np.sum(coordinates[group] ** 2, axis=1)) == pytest.approx(1.0, rel=near)
-
-
-def test_constant_columns_are_zero_and_new_features_keep_a_fixed_scale() -> None:
-    same = Network(("convolution",) * 6, (1,) * 6)
-    space = FeatureSpace.fit([features(same.profile())] * 3)
-    assert all(not values.any() for values in space.transform([features(same.profile())]).values())
-    other = Network(("convolution",) * 5 + ("attention",), (1,) * 6)
-    moved = space.transform([features(other.profile())])
-    known = len(space.columns["family"])
-    assert moved["family"].shape == (1, known + 1)
-    assert moved["family"][0, known] == pytest.approx(math.log1p(1) / 0.5 / math.sqrt(known))
-    assert distances(space.transform([features(same.profile())]), moved)[0, 0] > 0.5
-
-
-def test_a_seen_network_is_at_distance_zero() -> None:
-    seen = [features(n.profile()) for n in draw(30, seed=0)]
-    space = FeatureSpace.fit(seen)
-    between = distances(space.transform(seen), space.transform(seen))
-    assert np.all(np.diag(between) == 0)
-    assert between[~np.eye(30, dtype=bool)].min() > 0.1
-
-
-def test_a_space_needs_a_network() -> None:
-    with pytest.raises(ValueError, match="1 network or more, got none"):
-        FeatureSpace.fit([])
-
-
 def _branches() -> Profile:
     """Two convolutions in a branch beside an identity; and a third one that nothing reads."""
     names = ("body", "body.0", "body.1", "skip", "dead", "head")
@@ -122,16 +85,6 @@ def test_what_the_output_does_not_depend_on_does_not_count() -> None:
     assert cost["parameters"] == pytest.approx(math.log1p(999 - 100))
     assert [math.expm1(cost[name]) for name in ("depth", "shortest", "mean")] == pytest.approx([3, 2, 2.5])
     assert cost["ways"] == pytest.approx(math.log(2))
-
-
-def test_sizes_are_measured_by_the_usual_one() -> None:
-    sizes = (10, 1000, 4000)
-    seen = [features(replace(_branches(), parameters=100 + size)) for size in sizes]
-    scaled = FeatureSpace.fit(seen).transform(seen)["cost"]
-    column = [c.name for c in FeatureSpace.fit(seen).columns["cost"]].index("parameters")
-    expected = np.log1p(np.array(sizes) / 1000)
-    steps = np.diff(scaled[:, column]) / np.diff(expected)
-    assert steps[0] == pytest.approx(steps[1])
 
 
 def test_motifs_follow_the_flow_at_every_level() -> None:

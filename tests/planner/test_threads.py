@@ -7,14 +7,16 @@ import sys
 CODE = """
 import hashlib, sys, warnings
 import numpy as np
-from llmastool.planner.kernels import WIDTH
+from llmastool.planner.hyper import Evidence
 from llmastool.planner.model import PosteriorConfig, sample
 from llmastool.planner.threads import one_thread
 warnings.simplefilter("ignore")
 for number in range(int(sys.argv[1]), 2):
     rng = np.random.default_rng(number)
+    roots = rng.normal(size=(5, 120, 30)) / 6
     with one_thread():
-        draws, _ = sample(rng.normal(size=(20, WIDTH)) / 8, rng.normal(size=20), seed=number, config=PosteriorConfig())
+        evidence = Evidence.of(roots @ roots.transpose(0, 2, 1), rng.normal(size=120))
+        draws, _ = sample(evidence, seed=number, config=PosteriorConfig())
 print(hashlib.sha256(draws.scales.tobytes() + draws.noise.tobytes()).hexdigest())
 """
 

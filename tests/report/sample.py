@@ -101,6 +101,7 @@ def _child(
         slot=slot,
         kind=kind,
         family=family,
+        tree=edit(parent.tree, slot, family, tag).id,
         expected_gain=expected,
         spread=0.6,
         novelty=draw.random() * 3,

@@ -111,6 +111,28 @@ def test_ancestry_goes_from_the_start_to_the_best(archive: Archive) -> None:
         assert after.gain == pytest.approx(after.row.accuracy - before.row.accuracy)  # type: ignore[operator]
 
 
+def test_a_network_drawn_anew_begins_a_way_and_a_pair_counts_as_two_edits(tmp_path: Path) -> None:
+    of = sample.archive(rounds=2, fail=0.0)
+    first, second = (e for e in of["entries"] if e["candidate"]["round"] > 0 and e["candidate"]["index"] == 0)
+    drawn = {"parent": "", "slot": "", "kind": "fresh", "reason": "local search, restart"}
+    first["candidate"] |= {"parent": None, "plan": first["candidate"]["plan"] | drawn}
+    second["candidate"]["parent"] = first["candidate"]["id"]
+    second["candidate"]["plan"] |= {"after": "delete stem (0123456789abcdef)", "reason": "evolution"}
+    for entry, accuracy in ((first, 99.5), (second, 99.6)):
+        entry["outcome"]["metrics"]["validation_accuracy"] = accuracy
+    archive = load(of, tmp_path)
+    best = best_of(archive.rows)
+    assert best is not None and best.candidate.id == second["candidate"]["id"]
+    steps = lineage.ancestry(archive, best)
+    assert [(step.row.is_start, step.row.edits) for step in steps] == [(False, 0), (False, 2)]
+    said = lineage.summary(archive, best)
+    assert "a start population, and 1 drawn anew." in said and said.endswith("in 2 edits.")
+    (begun,) = (row for row in archive.rows if row.candidate.id == first["candidate"]["id"])
+    assert "The best was drawn anew: " in lineage.summary(archive, begun)
+    judged = {p.row.order for p in calibration.predictions(archive)}
+    assert judged and not judged & {best.order, begun.order}, "a baseline predicts nothing"
+
+
 def test_no_two_candidates_stand_in_one_place(archive: Archive) -> None:
     way = [step.row for step in lineage.ancestry(archive, best_of(archive.rows))]
     places = lineage.place(archive, lineage.columns(archive, way), 100.0)
@@ -153,7 +175,7 @@ def test_plans_without_a_posterior_predict_nothing(archive: Archive) -> None:
     found = calibration.predictions(archive)
     assert found
     assert {p.row.candidate.round for p in found}.isdisjoint({0, 1})
-    groups = {group.name: group for group in tables.plan_groups(archive, "reason", NO_POSTERIOR)}
+    groups = {group.name: group for group in tables.plan_groups(archive, "reason", calibration.SCORED)}
     assert groups[NO_POSTERIOR].expected is None
     assert groups["expected improvement"].expected is not None
     assert sum(group.plans for group in groups.values()) == sum(row.candidate.plan is not None for row in archive.rows)

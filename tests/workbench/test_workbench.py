@@ -13,7 +13,7 @@ from llmastool.errors import ConfigError, RegistryError, TreeError
 from llmastool.mining.bundle import Bundle
 from llmastool.mining.mine import mine_source
 from llmastool.mining.sources import SourceSpec
-from llmastool.planner.plan import Option, Plan
+from llmastool.planner.plan import Option, Plan, Wishes
 from llmastool.registry.record import Probe
 from llmastool.registry.store import Registry, write_registry
 from llmastool.start import MinedNetwork, Skeleton, StartConfig, skeleton
@@ -26,6 +26,7 @@ from llmastool.workbench import client
 from llmastool.workbench.client import Died, Workbench
 
 IN_SHAPE = (2, 3, 16, 16)
+SMALL = StartConfig(skeletons=(Skeleton(channels=4, cells=1, stages=2),))
 
 HOSTILE = '''
 import os, pathlib, time, torch
@@ -87,14 +88,19 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hostile(registry_folder: Path, outside: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry in which hostile modules stand with the contract of a harmless one, as if probing had missed them."""
-    root = tmp_path_factory.mktemp("evil") / "evil"
+    return evil_registry(registry_folder, outside, tmp_path_factory.mktemp("evil") / "evil")
+
+
+def evil_registry(registry_folder: Path, outside: Path, root: Path, *names: str) -> Path:
+    """Make that registry, of some of the hostile modules or of all."""
     root.mkdir()
     (root / "__init__.py").touch()
     (root / "nets.py").write_text(HOSTILE.replace("<outside>", str(outside)).replace("<mark>", "mark-of-the-bench"))
     mined: list[Bundle] = list(mine_source(SourceSpec(kind="path", path=str(root))).bundles)
     known = Registry.open(registry_folder)
-    names = ("torch.nn.Conv2d", "torch.nn.BatchNorm2d", "torch.nn.ReLU")
-    probes = [_probe(known, name, name) for name in names]
+    mined = [b for b in mined if not names or b.name.rpartition(".")[2] in names]
+    harmless = ("torch.nn.Conv2d", "torch.nn.BatchNorm2d", "torch.nn.ReLU")
+    probes = [_probe(known, name, name) for name in harmless]
     gate = next(e.module for e in known.entries.values() if e.name == "tiny.nets.Gate")
     probes += [_probe(known, gate, b.id, args={"channels": 8}) for b in mined]
     write_registry(root.parent / "registry", probes, mined, {}, {})
@@ -160,20 +166,18 @@ def test_the_start_population_comes_with_what_became_of_it(registry_folder: Path
 def test_options_and_questions_are_the_same_in_another_process(registry_folder: Path, start: Tree) -> None:
     def asked() -> tuple[list[Option], object]:
         with Workbench(registry_folder, IN_SHAPE, 7) as bench:
-            options, counts = bench.options([start], 8, seen=[start.id], seed=(3, "pool", 1))
-            assert counts["ok"] >= len(options) == 8
-            found, counts = bench.questions([_plan(o) for o in options[:3]], 3, 1)
-            assert len(found) == 3 and all(a.children for a in found)
+            wishes = Wishes(parents=(start.id,), edits=8, doubles=3, fresh=2)
+            options, counts = bench.options(wishes, {start.id: start}, start=SMALL, seed=(3, "pool", 1))
+            assert counts["ok"] >= len(options) == 13
+            found, counts = bench.questions([_plan(o) for o in options[::3]], 3, 1)
+            assert len(found) == 5 and all(a.children for a in found)
             return options, [a.to_json() for a in found]
 
     assert asked() == asked()
 
 
 def _plan(option: Option) -> Plan:
-    return Plan(
-        parent=option.parent, slot=option.slot, kind=option.kind, family=option.family, expected_gain=0, spread=0,
-        novelty=0, reason="no posterior yet",
-    )  # fmt: skip
+    return Plan.of(option, "no posterior yet")
 
 
 def test_an_edit_that_ends_the_process_is_a_crash_and_the_others_go_on(
@@ -183,7 +187,8 @@ def test_an_edit_that_ends_the_process_is_a_crash_and_the_others_go_on(
     monkeypatch.setattr(client, "SILENCE", 8.0)  # for the one that hangs
     with Workbench(hostile, IN_SHAPE, 7) as bench:
         with pytest.warns(UserWarning, match="an edit is left out") as warned:
-            options, counts = bench.options([start], 16, seen=[start.id], seed=(0, "pool", 1))
+            wishes = Wishes(parents=(start.id,), edits=16)
+            options, counts = bench.options(wishes, {start.id: start}, start=SMALL, seed=(0, "pool", 1))
             assert len(options) >= 8
             assert all(dies not in [s.module for s in option.profile.slots] for option in options)
             found, counts = bench.questions([_plan(o) for o in options[:4]], 0, 1)
@@ -235,7 +240,7 @@ def test_a_process_that_cannot_start_is_said(registry_folder: Path, start: Tree,
     for name in ("registry.parquet", "bundles.jsonl"):
         (broken / name).write_bytes((registry_folder / name).read_bytes()[:100])
     with Workbench(broken, IN_SHAPE, 7) as bench, pytest.raises(RegistryError, match="cannot be read"):
-        bench.options([start], 1, seen=[], seed=(0,))
+        bench.options(Wishes(parents=(start.id,), edits=1), {start.id: start}, start=SMALL, seed=(0,))
 
 
 def test_no_process_outlives_its_workbench(registry_folder: Path, start: Tree) -> None:

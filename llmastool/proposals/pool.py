@@ -1,0 +1,207 @@
+"""The pool of a round: edits of some networks that hold, pairs of edits, and networks drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+
+from llmastool import seeds
+from llmastool.filler.question import MAX_CHOICES
+from llmastool.planner.archive import dominant_family
+from llmastool.planner.plan import FRESH, Option, Plan
+from llmastool.proposals.fresh import Drawn, Fresh
+from llmastool.proposals.trials import Trials, drawn_group
+from llmastool.trees.diff import differences
+from llmastool.trees.donors import Donors
+from llmastool.trees.moves import Group, Moves
+from llmastool.trees.observe import Network
+from llmastool.trees.offers import Move
+
+_TRIES = 3
+"""How many moves of a group are tried before the group is given up."""
+
+_DRAWS = 4
+"""How many pairs of edits, or networks, are drawn for each that is wanted, at most."""
+
+_CLEARING = ("replace", "delete", "graft")
+"""Kinds of edit that keep nothing of what stood in the slot."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """An edited network that passed every gate before training."""
+
+    parent: Network
+    """What was edited."""
+    group: Group
+    move: Move
+    network: Network
+    first: Child | None = None
+    """What `parent` came of, where it was edited in this round too."""
+
+    @property
+    def change(self) -> str:
+        """What was done, in one line for a reader."""
+        last = self.move.edit.describe()
+        return f"{self.first.change}, then {last}" if self.first is not None else last
+
+    @property
+    def option(self) -> Option:
+        """The coarse choice that this child stands for."""
+        origin = self.first.parent if self.first is not None else self.parent
+        return Option(
+            parent=origin.tree.id,
+            slot=self.group.slot,
+            kind=self.group.kind,
+            family=self.group.family,
+            profile=self.network.profile,
+            tree=self.network.tree.id,
+            after=f"{self.first.change} ({self.first.move.edit.key})" if self.first is not None else "",
+        )
+
+
+class Pool:
+    """What a round can choose from."""
+
+    def __init__(
+        self, parents: Sequence[Network], moves: Moves, trials: Trials, fresh: Fresh, seed: seeds.Seed
+    ) -> None:
+        """Make a pool.
+
+        Args:
+            parents: networks to edit, the best first; each can give subtrees to the others.
+            moves: what can be done to them.
+            trials: tries what is made.
+            fresh: draws networks anew.
+            seed: what the draws are derived from; see `seeds.generator`.
+        """
+        self.parents = {p.tree.id: p for p in parents}
+        self.moves, self.trials, self.fresh, self.seed = moves, trials, fresh, seed
+        self.donors = Donors(parents)
+        self._shown: dict[str, Child] = {}
+        self._drawn: dict[str, Drawn] = {}
+        self._trees: set[str] = set()
+
+    def options(self, edits: int, doubles: int = 0, fresh: int = 0) -> list[Option]:
+        """Return what there is to choose from, every option shown through a network that passed the gates.
+
+        Args:
+            edits: how many single edits at most, of distinct groups.
+            doubles: how many pairs of edits at most; the first of each is one of the single edits.
+            fresh: how many networks drawn anew at most.
+        """
+        return [*self._singles(edits), *self._doubles(doubles), *self._anew(fresh)]
+
+    def short_list(self, plan: Plan, taken: set[str]) -> list[Child | Drawn]:
+        """Return the networks that a plan can lead to, the one that was shown first, without those in `taken`.
+
+        A network drawn anew leads to itself alone.
+        """
+        if plan.kind == FRESH:
+            drawn = self._drawn[plan.key]
+            return [drawn] if drawn.network.tree.id not in taken else []
+        shown = self._shown[plan.key]
+        found: dict[str, Child | Drawn] = {shown.network.tree.id: shown} if plan.tree not in taken else {}
+        rng = self._rng("short list", plan.key)
+        for child in self._children(shown.parent, shown.group, shown.first, rng, 2 * MAX_CHOICES):
+            if len(found) == MAX_CHOICES:
+                break
+            if child.network.tree.id not in taken:
+                found.setdefault(child.network.tree.id, child)
+        return list(found.values())
+
+    def _rng(self, *names: str) -> np.random.Generator:
+        return seeds.generator(*self.seed, *names)
+
+    # -- single edits --------------------------------------------------------------------------------------------
+
+    def _singles(self, n: int) -> list[Option]:
+        rng, found = self._rng("edits"), list[Option]()
+        for parent, group in self._deck if n else ():
+            if len(found) == n:
+                break
+            child = next(self._children(parent, group, None, rng, _TRIES), None)
+            if child is not None:
+                found.append(self._show(child))
+        return found
+
+    @cached_property
+    def _deck(self) -> list[tuple[Network, Group]]:
+        """Groups in the order in which they are looked at: parents, kinds and families take turns."""
+        rng, stacks = self._rng("deck"), dict[tuple[str, str, str], list[tuple[Network, Group]]]()
+        for name, network in self.parents.items():
+            for group in self.moves.groups(network, self.donors):
+                stacks.setdefault((name, group.kind, group.family), []).append((network, group))
+        for stack in stacks.values():
+            rng.shuffle(stack)
+        names = sorted(stacks)
+        deck = []
+        for turn in range(max(map(len, stacks.values()), default=0)):
+            deck += [stacks[names[i]][turn] for i in rng.permutation(len(names)) if turn < len(stacks[names[i]])]
+        return deck
+
+    def _children(
+        self, parent: Network, group: Group, first: Child | None, rng: np.random.Generator, tries: int
+    ) -> Iterator[Child]:
+        """Yield children of a group in random order, after at most `tries` edits."""
+        for move in islice(self.moves.drawn(group, parent, rng, self.donors), tries):
+            network = self.trials.edited(parent, move.edit)
+            if network is not None:
+                yield Child(parent, group, move, network, first)
+
+    def _show(self, child: Child) -> Option:
+        option = child.option
+        self._shown[option.key] = child
+        self._trees.add(option.tree)
+        return option
+
+    # -- pairs of edits, and networks drawn anew -----------------------------------------------------------------
+
+    def _doubles(self, n: int) -> list[Option]:
+        rng, found = self._rng("doubles"), list[Option]()
+        firsts = list(self._shown.values())
+        order = [int(i) for _ in range(-(-_DRAWS * n // max(len(firsts), 1))) for i in rng.permutation(len(firsts))]
+        for i in order[: _DRAWS * n]:
+            if len(found) == n:
+                break
+            child = self._grandchild(firsts[i], rng)
+            if child is not None and child.option.key not in self._shown and child.network.tree.id not in self._trees:
+                found.append(self._show(child))
+        return found
+
+    def _grandchild(self, first: Child, rng: np.random.Generator) -> Child | None:
+        groups = [g for g in self.moves.groups(first.network, self.donors) if not _undoes(g, first)]
+        if not groups:
+            return None
+        return next(self._children(first.network, drawn_group(groups, rng), first, rng, _TRIES), None)
+
+    def _anew(self, n: int) -> list[Option]:
+        found: list[Option] = []
+        for _ in range(_DRAWS * n):
+            if len(found) == n:
+                break
+            drawn = self.fresh.draw()
+            if drawn is not None and drawn.network.tree.id not in self._trees:
+                option = _drawn_option(drawn)
+                self._drawn[option.key] = drawn
+                self._trees.add(option.tree)
+                found.append(option)
+        return found
+
+
+def _drawn_option(drawn: Drawn) -> Option:
+    profile = drawn.network.profile
+    family = dominant_family(profile)
+    return Option(parent="", slot="", kind=FRESH, family=family, profile=profile, tree=drawn.network.tree.id)
+
+
+def _undoes(group: Group, first: Child) -> bool:
+    """Whether a second edit leaves nothing of the first, so that the pair would be a single edit."""
+    if group.kind not in _CLEARING:
+        return False
+    changed = [d.path for d in differences(first.parent.tree, first.network.tree)]
+    return all(f"{path}.".startswith(f"{group.slot}." if group.slot else "") for path in changed)
