@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -107,6 +108,7 @@ def regrets(
     """Run searches side by side; return their regrets, shape `(seeds, evaluations)`."""
     # The space is inherited by the processes that are forked, not sent to them.
     _SHARED["task"] = problem, make, evaluations, batch
+    gc.freeze()  # the space is never freed; without this, every collection goes through all of it
     with multiprocessing.get_context("fork").Pool(processes or os.cpu_count()) as pool:
         return np.stack(pool.map(_one, seeds, chunksize=1))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmastool.planner.plan import FRESH, Option, Record
-from llmastool.planner.table import Floats, Table
+from llmastool.planner.table import Floats, Table, View
 
 
 class Batch:
@@ -21,7 +21,7 @@ class Batch:
     """
 
     def __init__(
-        self, options: Sequence[Option], n: int, records: Sequence[Record], table: Table, *, trials: int
+        self, options: Sequence[Option], n: int, records: Sequence[Record], table: Table | View, *, trials: int
     ) -> None:
         """Begin a round.
 

@@ -23,7 +23,7 @@ from llmastool.planner.scores import FrontArea, Improvement, Net, Scores, Spread
 from llmastool.planner.seconds import expected_seconds
 from llmastool.planner.space import FeatureSpace, distances
 from llmastool.planner.success import Success
-from llmastool.planner.table import Floats, Table
+from llmastool.planner.table import Floats, Table, View
 from llmastool.planner.threads import one_thread
 
 
@@ -153,23 +153,23 @@ class Planner:
 
     def posterior(self, records: Sequence[Record]) -> Posterior | None:
         """Return what is believed after these records; None while there are too few observations."""
+        trees = self._table.add((r.tree, r.profile) for r in records if r.profile is not None)
         with one_thread():
-            return self._posterior(records, self._table, seeds.generator(self.seed, "planner", "posterior"))
+            return self._posterior(records, self._table.only(trees), seeds.generator(self.seed, "planner", "posterior"))
 
-    def _posterior(self, records: Sequence[Record], table: Table, rng: np.random.Generator) -> Posterior | None:
+    def _posterior(self, records: Sequence[Record], table: View, rng: np.random.Generator) -> Posterior | None:
         seed = int(rng.integers(2**31))
         if len(_observed(records)) < self.config.min_observations:
             return None
         # Accuracies that are no use go in as well: the fit leaves them out, and its diagnostics say so.
-        told = [(r.tree, r.profile, r.accuracy) for r in records if r.profile and r.accuracy is not None]
-        seen = table.add((tree, profile) for tree, profile, _ in told)
-        accuracies = [accuracy for _, _, accuracy in told]
-        return fit(table.values(seen), accuracies, seed=seed, config=self.config.posterior)
+        told = [(r.tree, r.accuracy) for r in records if r.profile and r.accuracy is not None]
+        accuracies = [accuracy for _, accuracy in told]
+        return fit(table.values([tree for tree, _ in told]), accuracies, seed=seed, config=self.config.posterior)
 
     def _choose(
         self,
         batch: Batch,
-        table: Table,
+        table: View,
         records: Sequence[Record],
         options: Sequence[Option],
         posterior: Posterior | None,
@@ -234,7 +234,7 @@ class Planner:
     def _scores(
         self,
         posterior: Posterior,
-        table: Table,
+        table: View,
         records: Sequence[Record],
         options: Sequence[Option],
         networks: dict[str, Floats],

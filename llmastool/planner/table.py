@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +20,48 @@ Values: TypeAlias = Mapping[str, Floats]
 """By group: the features of some networks, shape `(networks, columns)`."""
 
 
+@dataclass(frozen=True)
+class View:
+    """The features of some networks of a table."""
+
+    columns: Mapping[str, Sequence[str]]
+    """Names of every group's columns, in order."""
+    _rows: Mapping[str, int]
+    _matrices: Mapping[str, csr_array]
+    _families: Sequence[frozenset[str]]
+
+    def names(self, group: str) -> list[str]:
+        """Return the names of a group's columns, in order."""
+        return list(self.columns[group])
+
+    def families(self, tree: str) -> frozenset[str]:
+        """Return the families of all known modules in a network."""
+        return self._families[self._rows[tree]]
+
+    def values(self, trees: Sequence[str]) -> dict[str, Floats]:
+        """Return the features of some of the networks, by group, shape `(trees, columns)`."""
+        rows = [self._rows[tree] for tree in trees]
+        return {group: matrix[rows].toarray() for group, matrix in self._matrices.items()}
+
+    def only(self, trees: Iterable[str]) -> View:
+        """Return a view of fewer networks, as it would be had nothing else ever been: columns by name, none empty.
+
+        Sums over columns depend in their last digits on what else there is and in which order it came.
+        """
+        ids = list(dict.fromkeys(trees))
+        rows = [self._rows[tree] for tree in ids]
+        columns, matrices = {}, {}
+        for group, matrix in self._matrices.items():
+            part, names = matrix[rows], self.columns[group]
+            fixed = len(SIZES) if group == "cost" else 0
+            used = np.unique(part.indices)
+            order = [*range(fixed), *sorted((i for i in used.tolist() if i >= fixed), key=names.__getitem__)]
+            columns[group] = [names[i] for i in order]
+            matrices[group] = part[:, order]
+        families = [self._families[row] for row in rows]
+        return View(columns, {tree: i for i, tree in enumerate(ids)}, matrices, families)
+
+
 class Table:
     """Features by tree id. A column keeps its place when others are added behind it.
 
@@ -30,37 +73,29 @@ class Table:
         self._columns["cost"] = {name: i for i, name in enumerate(SIZES)}
         self._rows: dict[str, int] = {}
         self._cells: dict[str, list[tuple[NDArray[np.intp], Floats]]] = {group: [] for group in GROUPS}
-        self._matrices: dict[str, csr_array] = {}
         self._families: list[frozenset[str]] = []
+        self._view: View | None = None
 
     def add(self, networks: Iterable[tuple[str, Profile]]) -> list[str]:
         """Take in networks, each with its tree's id, and return the ids in their order."""
         return [self._add(tree, profile) for tree, profile in networks]
 
-    def only(self, trees: Iterable[str]) -> Table:
-        """Return a table of trees that were added, as it would be had nothing else ever been.
+    @property
+    def view(self) -> View:
+        """All networks that were added."""
+        if self._view is None:
+            names = {group: list(columns) for group, columns in self._columns.items()}
+            matrices = {group: self._matrix(group) for group in GROUPS}
+            self._view = View(names, self._rows, matrices, self._families)
+        return self._view
 
-        Sums over columns depend in their last digits on what else there is and in which order it came.
-        """
-        table, ids = Table(), list(dict.fromkeys(trees))
-        rows = [self._rows[tree] for tree in ids]
-        table._rows = {tree: i for i, tree in enumerate(ids)}
-        table._families = [self._families[row] for row in rows]
-        for group, columns in self._columns.items():
-            cells = [self._cells[group][row] for row in rows]
-            fixed = np.arange(len(table._columns[group]))
-            old, first = np.unique(np.concatenate([fixed, *(at for at, _ in cells)]), return_index=True)
-            old = old[np.argsort(first)]
-            place = np.zeros(len(columns), dtype=np.intp)
-            place[old] = np.arange(len(old))
-            names = list(columns)
-            table._columns[group] = {names[column]: i for i, column in enumerate(old.tolist())}
-            table._cells[group] = [(place[at], numbers) for at, numbers in cells]
-        return table
+    def only(self, trees: Iterable[str]) -> View:
+        """Return some of the networks; see `View.only`."""
+        return self.view.only(trees)
 
     def names(self, group: str) -> list[str]:
         """Return the names of a group's columns, in order."""
-        return list(self._columns[group])
+        return self.view.names(group)
 
     def families(self, tree: str) -> frozenset[str]:
         """Return the families of all known modules in a network that was added."""
@@ -68,15 +103,12 @@ class Table:
 
     def values(self, trees: Sequence[str]) -> dict[str, Floats]:
         """Return the features of trees that were added, by group, shape `(trees, columns)`."""
-        rows = [self._rows[tree] for tree in trees]
-        if not self._matrices:
-            self._matrices = {group: self._matrix(group) for group in GROUPS}
-        return {group: matrix[rows].toarray() for group, matrix in self._matrices.items()}
+        return self.view.values(trees)
 
     def _add(self, tree: str, profile: Profile) -> str:
         if tree not in self._rows:
+            self._view = None
             self._rows[tree] = len(self._rows)
-            self._matrices = {}
             self._families.append(frozenset(slot.family for slot in profile.slots) - {UNKNOWN})
             for group, numbers in features(profile).items():
                 columns = self._columns[group]
@@ -88,4 +120,4 @@ class Table:
         cells = self._cells[group]
         ends = np.cumsum([0, *(len(at) for at, _ in cells)])
         columns, numbers = (np.concatenate([cell[i] for cell in cells] or [np.zeros(0)]) for i in (0, 1))
-        return csr_array((numbers, columns, ends), shape=(len(cells), len(self._columns[group])))
+        return csr_array((numbers, columns.astype(np.int32), ends), shape=(len(cells), len(self._columns[group])))
