@@ -77,6 +77,10 @@ bench-mining: $(READY)  ## Measure the figures of benchmarks/results/mining.json
 bench-trees: $(READY)  ## Measure the figures of benchmarks/results/trees.json; ARGS="--only chains" for a part
 	$(BIN)/python -m benchmarks.trees $(ARGS)
 
+.PHONY: bench-planner
+bench-planner: $(READY)  ## Measure the figures of benchmarks/results/planner.json, short form; ARGS=--whole for all
+	$(BIN)/python -m benchmarks.planner $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay
 	rm -rf artifacts runs .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,7 +4,7 @@
     python -m benchmarks.planner --whole                all of it, about two hours
     python -m benchmarks.planner --only ours peers      some of it; the other figures are kept as they are
 
-It needs NAS-Bench-201's accuracies (`--table`), but for the part `trees`, which searches on real trees.
+It needs NAS-Bench-201's accuracies (`--table`), as a table with the columns `arch`, `cifar10` and `cifar100`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 # Before NumPy is loaded: searches run side by side, one on each core.
@@ -25,7 +26,7 @@ from benchmarks.machine import ROOT
 from benchmarks.nb201.plots import draw
 from benchmarks.nb201.space import load
 from benchmarks.parts import measure
-from benchmarks.planner_parts import model, tables, trees
+from benchmarks.planner_parts import model, tables
 from benchmarks.planner_parts.tables import SHORT, WHOLE, Bench
 from llmastool.canonical import Json, read_json
 
@@ -41,9 +42,8 @@ class Setting:
     table: Path
     work: Path
     whole: bool
-    cifar: Path
 
-    @property
+    @cached_property
     def bench(self) -> Bench:
         """The searches on the table."""
         return Bench(load(self.table, self.work / "nb201"), self.table, WHOLE if self.whole else SHORT)
@@ -65,6 +65,8 @@ def _tables(part: Callable[[Bench], Json]) -> Callable[[Setting], Json]:
 PARTS: dict[str, Callable[[Setting], Json]] = {
     "ours": _tables(tables.ours),
     "peers": _tables(tables.peers),
+    "ours at 0.2": _tables(partial(tables.ours, noise=0.2)),
+    "peers at 0.2": _tables(partial(tables.peers, noise=0.2)),
     "batches": _tables(tables.batches),
     "ablations": _tables(tables.ablations),
     "variations": _tables(tables.variations),
@@ -72,7 +74,6 @@ PARTS: dict[str, Callable[[Setting], Json]] = {
     "updates": Setting.updates,
     "coverage": Setting.coverage,
     "calibration": Setting.calibration,
-    "trees": lambda setting: trees.compare(setting.work / "trees", setting.cifar, whole=setting.whole),
 }
 
 SHORT_PARTS = ("ours", "peers", "batches", "ablations", "updates", "coverage", "calibration")
@@ -106,8 +107,7 @@ def _headline(results: Json) -> Json:
 
 
 def _from_tables(results: Json) -> Json:
-    names = [name for name in results["ours"] if name in results["peers"]]
-    methods = {name: {"planner": results["ours"][name], **results["peers"][name]} for name in names if " " in name}
+    methods = tables.searched(results)
     return {
         "regret_table": {
             name: {method: row["regret"] for method, row in rows.items()} for name, rows in methods.items()
@@ -127,11 +127,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--whole", action="store_true", help="all seeds, data sets and parts")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
     parser.add_argument("--table", type=Path, default=TABLE, help="NAS-Bench-201's accuracies, parquet (%(default)s)")
-    parser.add_argument("--cifar", type=Path, default=TABLE.parent.parent / "cifar10", help="CIFAR-10 (%(default)s)")
     parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args(argv)
-    setting = Setting(options.table, options.work.resolve(), options.whole, options.cifar)
+    setting = Setting(options.table, options.work.resolve(), options.whole)
     names = options.only or (list(PARTS) if options.whole else list(SHORT_PARTS))
     measure(names, PARTS, setting, options.results, _headline)
     draw(read_json(options.results), PLOTS)

@@ -44,7 +44,9 @@ def _timeless(value: Json) -> Json:
     return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
-def write_archive(out: Path, entries: Sequence[Entry], seed: int, meta: Json, reports: Sequence[Json]) -> None:
+def write_archive(
+    out: Path, entries: Sequence[Entry], seed: int, meta: Json, reports: Sequence[Json], explained: Json = None
+) -> None:
     """Write `archive.json`, `metrics.json` and `candidates.csv`.
 
     Args:
@@ -53,6 +55,7 @@ def write_archive(out: Path, entries: Sequence[Entry], seed: int, meta: Json, re
         seed: the search's seed.
         meta: the image set's description.
         reports: the planner's reports, with the counts of each round's pool.
+        explained: what paid in the search, by sort (`llmastool.planner.explain.Effect`).
     """
     archive = {
         "version": VERSION,
@@ -61,6 +64,7 @@ def write_archive(out: Path, entries: Sequence[Entry], seed: int, meta: Json, re
         "rounds": max((e.candidate.round for e in entries), default=0),
         "fingerprint": fingerprint(entries),
         "planner_reports": list(reports),
+        "explained": explained or {},
         "best": _best(entries),
         "entries": [_entry(e) for e in entries],
     }

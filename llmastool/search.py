@@ -21,7 +21,9 @@ from llmastool.filler.choose import make_filler
 from llmastool.outcome import Outcome
 from llmastool.planner.baselines.config import BaselinesConfig
 from llmastool.planner.choose import make_strategy
+from llmastool.planner.explain import edits
 from llmastool.planner.plan import Record
+from llmastool.planner.planner import Planner
 from llmastool.registry.store import Registry
 from llmastool.training.data import load_meta
 from llmastool.training.job import Job, Parent
@@ -176,7 +178,14 @@ class Search:
     def write(self, out: Path) -> None:
         """Write `archive.json`, `metrics.json` and `candidates.csv` into a folder."""
         reports = [{"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._rounds) if i]
-        write_archive(out, self.entries(), self.params.seed, self.meta, reports)
+        write_archive(out, self.entries(), self.params.seed, self.meta, reports, self._explained())
+
+    def _explained(self) -> Json:
+        """Return what paid: families, modules and motifs by the posterior, edits by what came of them."""
+        records = self._records()
+        found = self.strategy.explain(records) if isinstance(self.strategy, Planner) else {}
+        found |= {f"edits by {key}": effects for key, effects in edits(records).items()}
+        return {key: [effect.to_json() for effect in effects] for key, effects in found.items()}
 
     # -- what happens in a round ---------------------------------------------------------------------------------
 

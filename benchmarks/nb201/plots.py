@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.planner_parts.tables import searched
 from llmastool.canonical import Json
 
 COLOURS = {
@@ -27,12 +28,12 @@ def _curves(results: Json, folder: Path) -> None:
     """One picture for every data set and noise, one panel for every setting."""
     import matplotlib.pyplot as plt
 
-    names = [name for name in results["ours"] if name in results["peers"] and " " in name]
+    names = list(found := searched(results))
     for title in dict.fromkeys(name.rpartition(" ")[0] for name in names):
         members = [name for name in names if name.rpartition(" ")[0] == title]
         figure, panels = plt.subplots(1, len(members), figsize=(4.6 * len(members), 3.8), sharey=True, squeeze=False)
         for panel, name in zip(panels[0], members, strict=True):
-            for method, row in {"planner": results["ours"][name], **results["peers"][name]}.items():
+            for method, row in found[name].items():
                 curve = row["mean_curve"]
                 width = 2.4 if method == "planner" else 1.2
                 panel.plot(range(1, len(curve) + 1), curve, color=COLOURS[method], lw=width, label=method)

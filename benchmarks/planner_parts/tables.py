@@ -26,8 +26,8 @@ class Form:
     """How much is measured."""
 
     name: str
-    problems: Sequence[tuple[str, float]]
-    """Data set and noise."""
+    data: Sequence[str]
+    """Columns of the table."""
     ours: int
     """Seeds of the planner."""
     peers: int
@@ -36,20 +36,21 @@ class Form:
     """Seeds of Optuna's TPE."""
     evaluations: int
     peer_evaluations: int
+    batch_evaluations: int
     ablated: int
     """Seeds of each ablation."""
     ablated_evaluations: int
 
 
-_EVERY = (("cifar100", 0.3), ("cifar10", 0.3), ("cifar100", 0.2), ("cifar10", 0.2))
-
 SHORT = Form(
-    name="short", problems=_EVERY[:1], ours=8, peers=40, tpe=4, evaluations=60, peer_evaluations=200, ablated=6,
+    name="short", data=("cifar100",), ours=8, peers=40, tpe=4, evaluations=60, peer_evaluations=200,
+    batch_evaluations=48, ablated=6,
     ablated_evaluations=40,
 )  # fmt: skip
 WHOLE = Form(
-    name="whole", problems=_EVERY, ours=30, peers=100, tpe=30, evaluations=100, peer_evaluations=300, ablated=30,
-    ablated_evaluations=60,
+    name="whole", data=("cifar100", "cifar10"), ours=30, peers=100, tpe=30, evaluations=100, peer_evaluations=300,
+    batch_evaluations=60, ablated=16,
+    ablated_evaluations=50,
 )  # fmt: skip
 
 
@@ -64,27 +65,27 @@ class Bench:
     def problem(self, data: str, noise: float, setting: str) -> Problem:
         return Problem.of(self.space, self.table, data, setting, noise)
 
-    def each(self) -> list[tuple[str, Problem]]:
+    def each(self, noise: float) -> list[tuple[str, Problem]]:
         """Return every problem of the form with its name."""
         return [
             (f"{data} noise {noise} {setting}", self.problem(data, noise, setting))
-            for data, noise in self.form.problems
+            for data in self.form.data
             for setting in SETTINGS
         ]
 
 
-def ours(bench: Bench) -> Json:
+def ours(bench: Bench, noise: float = 0.3) -> Json:
     """The planner in every setting."""
     return {
         name: summary(regrets(problem, methods.planner, range(bench.form.ours), bench.form.evaluations), BUDGETS, LEVEL)
-        for name, problem in bench.each()
+        for name, problem in bench.each(noise)
     }
 
 
-def peers(bench: Bench) -> Json:
+def peers(bench: Bench, noise: float = 0.3) -> Json:
     """Every peer in every setting."""
     found: Json = {}
-    for name, problem in bench.each():
+    for name, problem in bench.each(noise):
         found[name] = {}
         for peer, make in methods.PEERS.items():
             slow = peer == "tpe"
@@ -122,14 +123,12 @@ def batches(bench: Bench) -> Json:
     """Batches of four beside one at a time: evaluations until the mean regret is at most half a point."""
     found: Json = {}
     for setting in SETTINGS:
-        problem = bench.problem("cifar100", 0.3, setting)
-        row: Json = {}
+        problem, row = bench.problem("cifar100", 0.3, setting), {}
         for batch in (1, 4):
-            regret = regrets(problem, methods.planner, range(bench.form.ours), bench.form.evaluations, batch)
+            regret = regrets(problem, methods.planner, range(bench.form.ours), bench.form.batch_evaluations, batch)
             row[str(batch)] = summary(regret, BUDGETS, LEVEL)
         one, four = (row[b]["evaluations_to_half_point"] for b in ("1", "4"))
-        row["ratio"] = four / one if one and four else None
-        found[setting] = row
+        found[setting] = {**row, "ratio": four / one if one and four else None}
     return found
 
 
@@ -166,14 +165,24 @@ def nuts(bench: Bench) -> Json:
     return {name: summary(regrets(problem, make, seeds, count), BUDGETS, LEVEL) for name, make in makes.items()}
 
 
+def searched(results: Json) -> Json:
+    """Return the figures of every method on every problem for which the planner and its peers are known."""
+    found: Json = {}
+    for ending in ("", " at 0.2"):
+        mine, theirs = results.get(f"ours{ending}", {}), results.get(f"peers{ending}", {})
+        found |= {
+            name: {methods.OURS: mine[name], **theirs[name]} for name in mine if name in theirs and " noise " in name
+        }
+    return found
+
+
 def verdict(results: Json) -> Json:
     """Say where the planner is ahead of its peers, by how much, and where it is behind."""
     rows: Json = {}
     losses, wins = [], []
-    for name, mine in results["ours"].items():
-        if name not in results.get("peers", {}) or not isinstance(mine, dict) or "regret" not in mine:
-            continue
-        theirs = results["peers"][name]
+    for name, mine in searched(results).items():
+        theirs = {method: row for method, row in mine.items() if method != methods.OURS}
+        mine = mine[methods.OURS]
         own = mine["evaluations_to_half_point"]
         reached = {peer: row["evaluations_to_half_point"] for peer, row in theirs.items()}
         evolution = [reached[p] or theirs[p]["evaluations"] for p in reached if p.startswith("evolution")]

@@ -14,6 +14,7 @@ from llmastool import seeds
 from llmastool.config import require
 from llmastool.planner import archive
 from llmastool.planner.batch import Batch
+from llmastool.planner.explain import Effect, paid
 from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.objective import ObjectiveConfig, Steps, front
 from llmastool.planner.plan import FRESH, Option, Plan, Record, Wishes
@@ -153,9 +154,18 @@ class Planner:
 
     def posterior(self, records: Sequence[Record]) -> Posterior | None:
         """Return what is believed after these records; None while there are too few observations."""
-        trees = self._table.add((r.tree, r.profile) for r in records if r.profile is not None)
+        return self._believed(records)[0]
+
+    def explain(self, records: Sequence[Record]) -> dict[str, list[Effect]]:
+        """Return what families, modules and motifs are worth after these records; nothing while that is too early."""
+        posterior, view = self._believed(records)
         with one_thread():
-            return self._posterior(records, self._table.only(trees), seeds.generator(self.seed, "planner", "posterior"))
+            return paid(posterior, view) if posterior is not None else {}
+
+    def _believed(self, records: Sequence[Record]) -> tuple[Posterior | None, View]:
+        view = self._table.only(self._table.add((r.tree, r.profile) for r in records if r.profile is not None))
+        with one_thread():
+            return self._posterior(records, view, seeds.generator(self.seed, "planner", "posterior")), view
 
     def _posterior(self, records: Sequence[Record], table: View, rng: np.random.Generator) -> Posterior | None:
         seed = int(rng.integers(2**31))

@@ -29,6 +29,8 @@ class Posterior:
     trained: Trained
     y: Floats
     """Warped accuracies of the networks that were fitted, in the order of `trained.coordinates`."""
+    values: Values
+    """Their features, in the same order."""
     diagnostics: Diagnostics
 
     @cached_property
@@ -119,7 +121,7 @@ def fit(
     kept = np.linspace(0, len(draws.noise) - 1, config.thinned).round().astype(int)
     draws = Draws(draws.scales[kept], draws.noise[kept])
     trained = Trained.fit(kernels, config.length, coordinates, among, y, draws)
-    return Posterior(space, warp, trained, y, diagnostics)
+    return Posterior(space, warp, trained, y, seen, diagnostics)
 
 
 def _refused(values: Floats, usable: NDArray[np.intp]) -> str:

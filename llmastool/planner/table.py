@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from llmastool.planner.features import GROUPS, SIZES, UNKNOWN, features
+from llmastool.planner.features import GROUPS, SIZES, UNKNOWN, features, label
 from llmastool.trees.profile import Profile
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -26,6 +26,8 @@ class View:
 
     columns: Mapping[str, Sequence[str]]
     """Names of every group's columns, in order."""
+    kin: Mapping[str, str]
+    """Family of every column of the group `module`."""
     _rows: Mapping[str, int]
     _matrices: Mapping[str, csr_array]
     _families: Sequence[frozenset[str]]
@@ -59,7 +61,7 @@ class View:
             columns[group] = [names[i] for i in order]
             matrices[group] = part[:, order]
         families = [self._families[row] for row in rows]
-        return View(columns, {tree: i for i, tree in enumerate(ids)}, matrices, families)
+        return View(columns, self.kin, {tree: i for i, tree in enumerate(ids)}, matrices, families)
 
 
 class Table:
@@ -74,6 +76,7 @@ class Table:
         self._rows: dict[str, int] = {}
         self._cells: dict[str, list[tuple[NDArray[np.intp], Floats]]] = {group: [] for group in GROUPS}
         self._families: list[frozenset[str]] = []
+        self._kin: dict[str, str] = {}
         self._view: View | None = None
 
     def add(self, networks: Iterable[tuple[str, Profile]]) -> list[str]:
@@ -86,7 +89,7 @@ class Table:
         if self._view is None:
             names = {group: list(columns) for group, columns in self._columns.items()}
             matrices = {group: self._matrix(group) for group in GROUPS}
-            self._view = View(names, self._rows, matrices, self._families)
+            self._view = View(names, self._kin, self._rows, matrices, self._families)
         return self._view
 
     def only(self, trees: Iterable[str]) -> View:
@@ -110,6 +113,7 @@ class Table:
             self._view = None
             self._rows[tree] = len(self._rows)
             self._families.append(frozenset(slot.family for slot in profile.slots) - {UNKNOWN})
+            self._kin.update((label(slot), slot.family) for slot in profile.slots)
             for group, numbers in features(profile).items():
                 columns = self._columns[group]
                 at = np.array([columns.setdefault(name, len(columns)) for name in numbers], dtype=np.intp)
