@@ -123,6 +123,8 @@ def test_the_archive_is_written_for_readers(finished: Search, tmp_path: Path) ->
     archive = read_archive(tmp_path / "archive.json")
     assert archive["fingerprint"] == fingerprint(finished.entries())
     assert [r["round"] for r in archive["planner_reports"]] == [1, 2]
+    # The posterior says nothing of so few; what the edits gained is known all the same.
+    assert set(archive["explained"]) == {"edits by kind", "edits by family"}
     assert all(r["pool"]["ok"] >= 3 for r in archive["planner_reports"])
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["candidates"] == 9 and metrics["best_accuracy"] >= metrics["start_accuracy"]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve
 
-from llmastool.canonical import Json
 from llmastool.planner.archive import is_usable
 from llmastool.planner.kernels import covariances
 from llmastool.planner.plan import Record
 from llmastool.planner.posterior import Posterior
+from llmastool.planner.report import Effect
 from llmastool.planner.space import Coordinates, FeatureSpace
 from llmastool.planner.table import Floats, View
 
@@ -25,30 +24,6 @@ MOST = 40
 
 FEWEST = 2
 """Networks that must hold a feature, and as many that must not."""
-
-CENTRAL = 1.645
-"""Standard deviations of a normal distribution on each side of its central 90 %."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """What something is worth, in percentage points of validation accuracy, with a central 90 % interval."""
-
-    name: str
-    number: int
-    """Networks that hold it, or edits that were made."""
-    mean: float
-    low: float
-    high: float
-
-    @staticmethod
-    def of(name: str, number: int, mean: float, sd: float) -> Effect:
-        """Return an effect that is normal."""
-        return Effect(name=name, number=number, mean=mean, low=mean - CENTRAL * sd, high=mean + CENTRAL * sd)
-
-    def to_json(self) -> Json:
-        """Return a JSON value; `Effect(**value)` reads it back."""
-        return asdict(self)
 
 
 def paid(posterior: Posterior, view: View) -> dict[str, list[Effect]]:

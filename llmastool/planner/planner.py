@@ -14,12 +14,12 @@ from llmastool import seeds
 from llmastool.config import require
 from llmastool.planner import archive
 from llmastool.planner.batch import Batch
-from llmastool.planner.explain import Effect, paid
+from llmastool.planner.explain import paid
 from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.objective import ObjectiveConfig, Steps, front
 from llmastool.planner.plan import FRESH, Option, Plan, Record, Wishes
 from llmastool.planner.posterior import Posterior, fit
-from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA, Report, calibration
+from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA, Effect, Report, calibration
 from llmastool.planner.scores import FrontArea, Improvement, Net, Scores, Spread, Thompson
 from llmastool.planner.seconds import expected_seconds
 from llmastool.planner.space import FeatureSpace, distances

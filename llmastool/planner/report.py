@@ -21,6 +21,31 @@ NO_POSTERIOR = "no posterior yet"
 """Reason of a plan made before there were enough observations; its numbers predict nothing."""
 
 
+CENTRAL = 1.645
+"""Standard deviations of a normal distribution on each side of its central 90 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What something is worth, in percentage points of validation accuracy, with a central 90 % interval."""
+
+    name: str
+    number: int
+    """Networks that hold it, or edits that were made."""
+    mean: float
+    low: float
+    high: float
+
+    @staticmethod
+    def of(name: str, number: int, mean: float, sd: float) -> Effect:
+        """Return an effect that is normal."""
+        return Effect(name=name, number=number, mean=mean, low=mean - CENTRAL * sd, high=mean + CENTRAL * sd)
+
+    def to_json(self) -> Json:
+        """Return a JSON value; `Effect(**value)` reads it back."""
+        return asdict(self)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What a round of planning rested on."""
@@ -58,7 +83,7 @@ def calibration(records: Sequence[Record]) -> dict[str, float] | None:
         if plan is None or plan["reason"] == NO_POSTERIOR or not accuracy.keys() >= {record.tree, plan["parent"]}:
             continue
         error = accuracy[record.tree] - accuracy[plan["parent"]] - plan["expected_gain"]
-        judged.append((abs(error), abs(error) <= 1.645 * plan["spread"]))
+        judged.append((abs(error), abs(error) <= CENTRAL * plan["spread"]))
     if not judged:
         return None
     errors, inside = np.array([e for e, _ in judged]), np.array([i for _, i in judged])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from llmastool.candidate import Candidate
 from llmastool.canonical import Json, read_json
 from llmastool.errors import DataError
 from llmastool.outcome import Outcome
+from llmastool.planner.report import Effect
 from llmastool.trees.profile import Profile
 
 VERSION = 1
@@ -70,6 +71,8 @@ class Archive:
     planner_reports: tuple[Mapping[str, Any], ...]
     profiles: Mapping[str, Profile]
     """Whole profiles by id of the tree, of those candidates that have one here: the best one."""
+    explained: Mapping[str, tuple[Effect, ...]] = field(default_factory=dict)
+    """What paid, the best first, by sort."""
 
     @cached_property
     def by_id(self) -> dict[str, Row]:
@@ -119,6 +122,9 @@ def load_archive(folder: Path) -> Archive:
         rounds=value["rounds"],
         rows=tuple(rows),
         planner_reports=tuple(value.get("planner_reports", ())),
+        explained={
+            sort: tuple(Effect(**effect) for effect in effects) for sort, effects in value.get("explained", {}).items()
+        },
         profiles={b["candidate"]: Profile.from_json(b["profile"]) for b in [value.get("best")] if b},
     )
 

@@ -65,6 +65,7 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "plan_groups": {
             key: tables.plan_groups(archive, key, calibration.SCORED) for key in ("reason", "kind", "family")
         },
+        "explained": {sort: tables.ends(effects) for sort, effects in archive.explained.items() if effects},
         "fillers": tables.fillers(archive.rows),
         "fallbacks": tables.fallbacks(archive.rows),
         "report_columns": tables.columns(archive.planner_reports),

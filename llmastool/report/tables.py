@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from llmastool.outcome import GATES
+from llmastool.planner.report import Effect
 from llmastool.report.inputs import Archive, Row
 
 FUNNEL = ("found", "sliced", "loaded", "built", "forward", "backward", "contract")
@@ -185,3 +186,8 @@ def _fills(rows: Sequence[Row]) -> list[Mapping[str, Any]]:
 
 def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
+
+
+def ends(effects: Sequence[Effect], best: int = 8, worst: int = 4) -> list[Effect]:
+    """Return the best and the worst of effects that come in order; all where there are few."""
+    return [*effects] if len(effects) <= best + worst else [*effects[:best], *effects[-worst:]]

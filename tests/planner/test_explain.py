@@ -5,11 +5,12 @@ import statistics
 import numpy as np
 import pytest
 
-from llmastool.planner.explain import Effect, edits, paid
+from llmastool.planner.explain import edits, paid
 from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner, PlannerConfig
 from llmastool.planner.posterior import fit
+from llmastool.planner.report import Effect
 from llmastool.planner.table import Table
 from tests.planner.synthetic import FAMILIES, WORTH, draw, measure, record
 

@@ -84,8 +84,15 @@ def archive(
         "data": data,
         "rounds": rounds,
         "planner_reports": reports,
+        "explained": {"family": EFFECTS, "edits by kind": EFFECTS[:1]},
         "entries": entries,
     }
+
+
+EFFECTS: list[Json] = [
+    {"name": f"f{i:02} <b>", "number": 3 + i, "mean": 1.5 - i / 4, "low": 0.5 - i / 4, "high": 2.5 - i / 4}
+    for i in range(20)
+]
 
 
 def _child(

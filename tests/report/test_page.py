@@ -101,6 +101,12 @@ def test_without_a_final_the_best_of_the_search_is_shown_as_such(tmp_path: Path)
     assert "Test accuracy" not in text
 
 
+def test_what_paid_stands_on_the_page(tmp_path: Path) -> None:
+    html = make(tmp_path)
+    assert "What paid" in html
+    assert "f00 &lt;b&gt;" in html and "f19 &lt;b&gt;" in html and "f10 &lt;b&gt;" not in html
+
+
 def test_strangers_text_stays_text(tmp_path: Path) -> None:
     archive = sample.archive(change=NASTY, message=NASTY)
     archive["data"]["name"] = archive["data"]["digest"] = NASTY

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmastool.canonical import Json, write_json
 from llmastool.outcome import GATES
-from llmastool.planner.report import NO_POSTERIOR
+from llmastool.planner.report import NO_POSTERIOR, Effect
 from llmastool.report import calibration, charts, lineage, marks, tables, text, winner
 from llmastool.report.inputs import Archive, best_of, load_archive
 from llmastool.report.svg import Scale, el
@@ -225,3 +225,9 @@ def test_arguments_are_written_as_in_python(value: Json, written: str) -> None:
 def test_unknown_module_is_called_unknown() -> None:
     assert winner.origin_of("somewhere.Module@1", {}).kind == "unknown"
     assert winner.view(Tree("somewhere.Module@1"), None, {}).name == "Module"
+
+
+def test_of_many_effects_the_best_and_the_worst_are_shown() -> None:
+    effects = [Effect(**effect) for effect in sample.EFFECTS]
+    assert tables.ends(effects) == [*effects[:8], *effects[-4:]]
+    assert tables.ends(effects[:12]) == effects[:12]
