@@ -63,10 +63,12 @@ def _tables(part: Callable[[Bench], Json]) -> Callable[[Setting], Json]:
 
 
 PARTS: dict[str, Callable[[Setting], Json]] = {
-    "ours": _tables(tables.ours),
-    "peers": _tables(tables.peers),
-    "ours at 0.2": _tables(partial(tables.ours, noise=0.2)),
-    "peers at 0.2": _tables(partial(tables.peers, noise=0.2)),
+    "ours": _tables(partial(tables.ours, noise=0.3, data=["cifar100"])),
+    "peers": _tables(partial(tables.peers, noise=0.3, data=["cifar100"])),
+    "ours cifar10": _tables(partial(tables.ours, noise=0.3, data=["cifar10"])),
+    "peers cifar10": _tables(partial(tables.peers, noise=0.3, data=["cifar10"])),
+    "ours at 0.2": _tables(partial(tables.ours, noise=0.2, data=["cifar100", "cifar10"])),
+    "peers at 0.2": _tables(partial(tables.peers, noise=0.2, data=["cifar100", "cifar10"])),
     "batches": _tables(tables.batches),
     "ablations": _tables(tables.ablations),
     "variations": _tables(tables.variations),
@@ -83,7 +85,7 @@ SHORT_PARTS = ("ours", "peers", "batches", "ablations", "updates", "coverage", "
 def _headline(results: Json) -> Json:
     """Return the figures that are asked for by name, from the parts that are known."""
     found: Json = {}
-    if "ours" in results and "peers" in results:
+    if tables.searched(results):
         found |= _from_tables(results)
     if "batches" in results:
         ratios = {

@@ -18,7 +18,7 @@ def draw(results: Json, folder: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    if "ours" in results and "peers" in results:
+    if searched(results):
         _curves(results, folder)
     if "coverage" in results:
         _coverage(results["coverage"], folder)

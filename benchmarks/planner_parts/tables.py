@@ -26,8 +26,6 @@ class Form:
     """How much is measured."""
 
     name: str
-    data: Sequence[str]
-    """Columns of the table."""
     ours: int
     """Seeds of the planner."""
     peers: int
@@ -43,12 +41,12 @@ class Form:
 
 
 SHORT = Form(
-    name="short", data=("cifar100",), ours=8, peers=40, tpe=4, evaluations=60, peer_evaluations=200,
+    name="short", ours=8, peers=40, tpe=4, evaluations=60, peer_evaluations=200,
     batch_evaluations=48, ablated=6,
     ablated_evaluations=40,
 )  # fmt: skip
 WHOLE = Form(
-    name="whole", data=("cifar100", "cifar10"), ours=30, peers=100, tpe=30, evaluations=100, peer_evaluations=300,
+    name="whole", ours=30, peers=100, tpe=30, evaluations=100, peer_evaluations=300,
     batch_evaluations=60, ablated=16,
     ablated_evaluations=50,
 )  # fmt: skip
@@ -65,27 +63,23 @@ class Bench:
     def problem(self, data: str, noise: float, setting: str) -> Problem:
         return Problem.of(self.space, self.table, data, setting, noise)
 
-    def each(self, noise: float) -> list[tuple[str, Problem]]:
-        """Return every problem of the form with its name."""
-        return [
-            (f"{data} noise {noise} {setting}", self.problem(data, noise, setting))
-            for data in self.form.data
-            for setting in SETTINGS
-        ]
+    def each(self, noise: float, data: Sequence[str]) -> list[tuple[str, Problem]]:
+        """Return every problem of some data sets with its name."""
+        return [(f"{d} noise {noise} {setting}", self.problem(d, noise, setting)) for d in data for setting in SETTINGS]
 
 
-def ours(bench: Bench, noise: float = 0.3) -> Json:
+def ours(bench: Bench, noise: float, data: Sequence[str]) -> Json:
     """The planner in every setting."""
     return {
         name: summary(regrets(problem, methods.planner, range(bench.form.ours), bench.form.evaluations), BUDGETS, LEVEL)
-        for name, problem in bench.each(noise)
+        for name, problem in bench.each(noise, data)
     }
 
 
-def peers(bench: Bench, noise: float = 0.3) -> Json:
+def peers(bench: Bench, noise: float, data: Sequence[str]) -> Json:
     """Every peer in every setting."""
     found: Json = {}
-    for name, problem in bench.each(noise):
+    for name, problem in bench.each(noise, data):
         found[name] = {}
         for peer, make in methods.PEERS.items():
             slow = peer == "tpe"
@@ -167,13 +161,14 @@ def nuts(bench: Bench) -> Json:
 
 def searched(results: Json) -> Json:
     """Return the figures of every method on every problem for which the planner and its peers are known."""
-    found: Json = {}
-    for ending in ("", " at 0.2"):
-        mine, theirs = results.get(f"ours{ending}", {}), results.get(f"peers{ending}", {})
-        found |= {
-            name: {methods.OURS: mine[name], **theirs[name]} for name in mine if name in theirs and " noise " in name
-        }
-    return found
+    mine, theirs = (_merged(results, part) for part in ("ours", "peers"))
+    return {name: {methods.OURS: mine[name], **theirs[name]} for name in mine if name in theirs}
+
+
+def _merged(results: Json, part: str) -> Json:
+    """Return what parts of one sort say, by problem."""
+    rows = [row for name, row in results.items() if name.partition(" ")[0] == part]
+    return {name: value for row in rows for name, value in row.items() if " noise " in name}
 
 
 def verdict(results: Json) -> Json:

@@ -10,7 +10,7 @@ from llmastool.planner.threads import one_thread
 from tests.planner.synthetic import draw, measure, values
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread_each() -> Iterator[None]:
     """Small matrices, for which threads only wait for each other."""
     with one_thread():
