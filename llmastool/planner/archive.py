@@ -45,7 +45,7 @@ def elites(
     best lies in the lower half of all trees is no elite's: diversity is not worth editing what has failed. A tree that
     was evaluated more than once counts with its last accuracy. Ties go to the earlier record.
     """
-    last = {r.tree: r for r in records if r.profile is not None and is_usable(r.accuracy)}
+    last = {r.tree: r for r in usable(records)}
     # `last` holds no others; the types do not say so.
     worth = {r.tree: reward(r.accuracy, r.profile) for r in last.values() if r.profile and r.accuracy is not None}
     ranked = sorted(last.values(), key=lambda record: -worth[record.tree])
@@ -62,6 +62,11 @@ def elites(
             taken.add(place)
             chosen.append(record)
     return [record.tree for record in (*chosen, *rest)][:n]
+
+
+def usable(records: Sequence[Record]) -> list[Record]:
+    """Return the records of networks that were trained to a usable accuracy, in order."""
+    return [record for record in records if record.profile is not None and is_usable(record.accuracy)]
 
 
 def is_usable(accuracy: float | None) -> bool:

@@ -105,7 +105,7 @@ class Planner:
     def wishes(self, records: Sequence[Record], n: int, *, round: int) -> Wishes:
         """Return what is to be looked at: edits of the elites, and networks drawn anew."""
         del n, round
-        if len(_observed(records)) < self.config.start:
+        if len(archive.usable(records)) < self.config.start:
             return Wishes(fresh=max(self.fresh, 1))
         parents = tuple(self.elites(records))
         return Wishes(parents=parents, edits=self.edits, doubles=self.doubles, fresh=self.fresh)
@@ -144,7 +144,7 @@ class Planner:
         report = Report(
             round=round,
             options=len(distinct),
-            observations=len(_observed(records)),
+            observations=len(archive.usable(records)),
             rules=dict(Counter(plan.reason for plan in plans)),
             families=dict(sorted(batch.families.items())),
             posterior=None if posterior is None else posterior.diagnostics.to_json(),
@@ -169,7 +169,7 @@ class Planner:
 
     def _posterior(self, records: Sequence[Record], table: View, rng: np.random.Generator) -> Posterior | None:
         seed = int(rng.integers(2**31))
-        if len(_observed(records)) < self.config.min_observations:
+        if len(archive.usable(records)) < self.config.min_observations:
             return None
         # Accuracies that are no use go in as well: the fit leaves them out, and its diagnostics say so.
         told = [(r.tree, r.accuracy) for r in records if r.profile and r.accuracy is not None]
@@ -235,7 +235,7 @@ class Planner:
         """Return the next pick and its reason; `turn` says whether it may go to a family that is owed a trial."""
         if posterior is None:
             if all(option.kind == FRESH for option in options):
-                number = len(_observed(records)) + len(batch.picks)
+                number = len(archive.usable(records)) + len(batch.picks)
                 return _of_size(options, batch, number, max(self.config.start, 2)), NO_POSTERIOR
             return batch.in_turn(worth, novelty), NO_POSTERIOR
         index = batch.owed(worth, novelty) if turn else None
@@ -255,16 +255,16 @@ class Planner:
             return Thompson(posterior, networks, rng)
         if objective.kind == "accuracy":
             return Improvement(posterior, networks)
-        costs = np.array([objective.of(option.profile) for option in options])
-        observed = _observed(records)
+        observed = archive.usable(records)
         # What is believed of the networks seen, their luck taken out.
         believed = posterior.accuracy(table.values([r.tree for r in observed]))[0]
-        spent = np.array([objective.of(r.profile) for r in observed if r.profile is not None])
         if objective.kind == "price":
             paid = np.array([objective.charge(r.profile) for r in observed if r.profile is not None])
             prices = np.array([objective.charge(option.profile) for option in options])
             # Where no cost was measured so far, whatever has a finite one is better.
             return Net(posterior, networks, prices, max(float(np.max(believed - paid)), -100.0))
+        spent = np.array([objective.of(r.profile) for r in observed if r.profile is not None])
+        costs = np.array([objective.of(option.profile) for option in options])
         return FrontArea(posterior, networks, costs, _steps(spent, believed, costs))
 
 
@@ -272,10 +272,6 @@ def _steps(spent: Floats, believed: Floats, costs: Floats) -> Steps:
     """Return the front of what is believed of the networks seen."""
     every = [cost for cost in (*spent.tolist(), *costs.tolist()) if 0 < cost < math.inf] or [1.0]
     return Steps(spent, believed, min(every), max(every) * math.e, float(believed.min()))
-
-
-def _observed(records: Sequence[Record]) -> list[Record]:
-    return [r for r in records if r.profile is not None and archive.is_usable(r.accuracy)]
 
 
 def _turns(share: float, before: int, n: int) -> int:

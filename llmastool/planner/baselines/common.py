@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from llmastool.planner.archive import is_usable
+from llmastool.planner.archive import is_usable, usable
 from llmastool.planner.plan import FRESH, Option, Plan, Record
 from llmastool.planner.report import Report
 
@@ -23,7 +23,7 @@ def accuracy(record: Record) -> float | None:
 
 def trained(records: Sequence[Record]) -> list[Record]:
     """Return the records with a usable accuracy, in order."""
-    return [record for record in records if accuracy(record) is not None]
+    return usable(records)
 
 
 def distinct(options: Iterable[Option]) -> list[Option]:
