@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from llmastool.config import require
-from llmastool.planner.archive import is_usable
+from llmastool.planner.archive import usable
 from llmastool.planner.plan import Record
 from llmastool.planner.pool import Pool
 from llmastool.planner.table import Floats
@@ -51,18 +51,12 @@ class ObjectiveConfig:
 
 def front(records: Sequence[Record], config: ObjectiveConfig) -> list[Record]:
     """Return the networks that no other one beats in accuracy and cost, the cheapest first; of equals the earlier."""
-    known = [
-        (config.of(r.profile), -(r.accuracy or 0.0), i, r) for i, r in enumerate(records) if _told(r) and r.profile
-    ]
+    known = [(config.of(r.profile), -(r.accuracy or 0.0), i, r) for i, r in enumerate(usable(records)) if r.profile]
     found: list[Record] = []
     for _, _, _, record in sorted(known, key=lambda row: row[:3]):
         if not found or (record.accuracy or 0.0) > (found[-1].accuracy or 0.0):
             found.append(record)
     return found
-
-
-def _told(record: Record) -> bool:
-    return record.profile is not None and is_usable(record.accuracy)
 
 
 class Steps:
