@@ -26,13 +26,14 @@ from benchmarks.machine import ROOT
 from benchmarks.nb201.plots import draw
 from benchmarks.nb201.space import load
 from benchmarks.parts import measure
-from benchmarks.planner_parts import model, tables
+from benchmarks.planner_parts import model, real, tables
 from benchmarks.planner_parts.tables import SHORT, WHOLE, Bench
 from llmastool.canonical import Json, read_json
 
 RESULTS = ROOT / "benchmarks" / "results" / "planner.json"
 PLOTS = ROOT / "benchmarks" / "nb201"
 TABLE = ROOT.parent / "shared" / "data" / "nb201" / "accuracy.parquet"
+CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Setting:
     """What the benchmark works on, and how much of it is done."""
 
     table: Path
+    cifar: Path
     work: Path
     whole: bool
 
@@ -53,6 +55,12 @@ class Setting:
 
     def coverage(self) -> Json:
         return model.coverage(self.bench.space, self.table, 20 if self.whole else 6)
+
+    def digits(self) -> Json:
+        return real.compare(real.DIGITS, self.work / "real", 6 if self.whole else 2)
+
+    def cifar10(self) -> Json:
+        return real.compare(real.cifar10(self.cifar), self.work / "real", 6 if self.whole else 2)
 
     def calibration(self) -> Json:
         return model.calibration(self.bench.space, 200 if self.whole else 40)
@@ -76,6 +84,8 @@ PARTS: dict[str, Callable[[Setting], Json]] = {
     "updates": Setting.updates,
     "coverage": Setting.coverage,
     "calibration": Setting.calibration,
+    "digits": Setting.digits,
+    "cifar10 subset": Setting.cifar10,
 }
 
 SHORT_PARTS = ("ours", "peers", "batches", "ablations", "updates", "coverage", "calibration")
@@ -129,10 +139,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--whole", action="store_true", help="all seeds, data sets and parts")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
     parser.add_argument("--table", type=Path, default=TABLE, help="NAS-Bench-201's accuracies, parquet (%(default)s)")
+    parser.add_argument("--cifar", type=Path, default=CIFAR, help="folder of CIFAR-10's parquet files (%(default)s)")
     parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args(argv)
-    setting = Setting(options.table, options.work.resolve(), options.whole)
+    setting = Setting(options.table, options.cifar, options.work.resolve(), options.whole)
     names = options.only or (list(PARTS) if options.whole else list(SHORT_PARTS))
     measure(names, PARTS, setting, options.results, _headline)
     draw(read_json(options.results), PLOTS)

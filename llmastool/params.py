@@ -9,7 +9,7 @@ from llmastool.config import from_mapping, require
 from llmastool.filler.config import FillerConfig
 from llmastool.final import FinalConfig
 from llmastool.mining.sources import MiningConfig
-from llmastool.planner.planner import PlannerConfig
+from llmastool.planner.config import PlannerConfig
 from llmastool.registry.register import RegistryConfig
 from llmastool.search import SearchConfig
 from llmastool.start import StartConfig

@@ -69,6 +69,11 @@ def usable(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.profile is not None and is_usable(record.accuracy)]
 
 
+def accuracies(records: Sequence[Record]) -> dict[str, float]:
+    """Return the last usable accuracy of every tree that has one, in percent."""
+    return {r.tree: r.accuracy for r in records if r.accuracy is not None and is_usable(r.accuracy)}
+
+
 def is_usable(accuracy: float | None) -> bool:
     """Whether an accuracy is a number from -100 to 100: percent, which a price can take below 0."""
     return accuracy is not None and -100.0 <= accuracy <= 100.0

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.linalg import cho_solve
 
-from llmastool.planner.archive import is_usable
+from llmastool.planner.archive import accuracies
 from llmastool.planner.kernels import covariances
 from llmastool.planner.plan import Record
 from llmastool.planner.posterior import Posterior
@@ -94,7 +94,7 @@ def edits(records: Sequence[Record]) -> dict[str, list[Effect]]:
     Partial pooling (Gelman et al. 2013, chapter 5): the mean gain of a group leans on that of all edits, the more so
     the fewer there are of it and the less groups differ.
     """
-    known = {r.tree: r.accuracy for r in records if r.accuracy is not None and is_usable(r.accuracy)}
+    known = accuracies(records)
     gains: dict[str, dict[str, list[float]]] = {"kind": {}, "family": {}}
     for record in records:
         plan = record.plan

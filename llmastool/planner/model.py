@@ -29,6 +29,9 @@ MAX_RHAT = 1.01
 MAX_DIVERGENT = 0.01
 """Share of divergent draws above which a fit is not used."""
 
+ACCEPT = 0.95
+"""Mean acceptance that the sampler's step is tuned to: where scales grow, the density falls steeply."""
+
 
 class PlannerWarning(UserWarning):
     """The planner goes on, but what it goes on is weaker than it should be."""
@@ -41,9 +44,9 @@ class PosteriorConfig:
     method: Literal["nuts", "fit"] = "nuts"
     """`nuts` draws from the posterior by PyMC's model; `fit` spreads over the normal distribution around its mode, in a
     tenth of the time and without the half minute that compiling the model takes once."""
-    draws: int = 300
+    draws: int = 500
     """Draws kept per chain."""
-    tune: int = 150
+    tune: int = 300
     """Draws per chain that tune the sampler and are thrown away."""
     chains: int = 4
     """Chains; 2 or more, without which convergence cannot be judged."""
@@ -246,7 +249,7 @@ def _nutpie(compiled: Any, data: Mapping[str, Floats], seed: int, config: Poster
         chains=config.chains,
         cores=config.cores,
         seed=seed,
-        target_accept=0.9,
+        target_accept=ACCEPT,
         save_warmup=False,
         progress_bar=False,
     )
@@ -264,7 +267,7 @@ def _pymc(model: Any, data: Mapping[str, Floats], seed: int, config: PosteriorCo
             chains=config.chains,
             cores=1,
             random_seed=seed,
-            target_accept=0.9,
+            target_accept=ACCEPT,
             progressbar=False,
             compute_convergence_checks=False,
         )

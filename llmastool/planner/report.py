@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from llmastool.canonical import Json
-from llmastool.planner.archive import is_usable
+from llmastool.planner.archive import accuracies
 from llmastool.planner.plan import Record
 
 IMPROVEMENT = "expected improvement"
@@ -20,6 +20,8 @@ QUOTA = "diversity quota"
 NO_POSTERIOR = "no posterior yet"
 """Reason of a plan made before there were enough observations; its numbers predict nothing."""
 
+SCORED = (IMPROVEMENT, QUOTA)
+"""Reasons of the plans whose numbers come from the posterior."""
 
 CENTRAL = 1.645
 """Standard deviations of a normal distribution on each side of its central 90 %."""
@@ -76,11 +78,11 @@ def calibration(records: Sequence[Record]) -> dict[str, float] | None:
         `plans` judged (child and parent trained), `inside` (share within the central 90 % of a normal prediction) and
         `error` (mean absolute error in percentage points); None when there is none to judge.
     """
-    accuracy = {r.tree: r.accuracy for r in records if r.accuracy is not None and is_usable(r.accuracy)}
+    accuracy = accuracies(records)
     judged = []
     for record in records:
         plan = record.plan
-        if plan is None or plan["reason"] == NO_POSTERIOR or not accuracy.keys() >= {record.tree, plan["parent"]}:
+        if plan is None or plan["reason"] not in SCORED or not accuracy.keys() >= {record.tree, plan["parent"]}:
             continue
         error = accuracy[record.tree] - accuracy[plan["parent"]] - plan["expected_gain"]
         judged.append((abs(error), abs(error) <= CENTRAL * plan["spread"]))

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from llmastool.planner.report import IMPROVEMENT, QUOTA
+from llmastool.planner.report import QUOTA, SCORED
 from llmastool.report.inputs import Archive, Row
 from llmastool.report.marks import is_below, mark
 from llmastool.report.svg import Frame, el
 from llmastool.report.text import fixed, tick
-
-SCORED = (IMPROVEMENT, QUOTA)
-"""Reasons of the plans whose numbers come from the posterior."""
 
 
 @dataclass(frozen=True)

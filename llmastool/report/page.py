@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from llmastool.canonical import Json, write_atomic
+from llmastool.planner.report import SCORED
 from llmastool.report import calibration, charts, lineage, marks, tables, text, winner
 from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_final, load_registry
 
@@ -56,15 +57,13 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "progress_summary": charts.progress_summary(archive, best),
         "front": charts.pareto(archive.rows, "parameters"),
         "calibration_summary": calibration.summary(predictions),
-        "scored": calibration.SCORED,
+        "scored": SCORED,
         "gates": tables.gates(archive.rows),
         "failures": tables.failures(archive.rows),
         "funnel": tables.funnel(registry),
         "stages": tables.FUNNEL,
         "registry": registry,
-        "plan_groups": {
-            key: tables.plan_groups(archive, key, calibration.SCORED) for key in ("reason", "kind", "family")
-        },
+        "plan_groups": {key: tables.plan_groups(archive, key, SCORED) for key in ("reason", "kind", "family")},
         "explained": {sort: tables.ends(effects) for sort, effects in archive.explained.items() if effects},
         "fillers": tables.fillers(archive.rows),
         "fallbacks": tables.fallbacks(archive.rows),

@@ -15,10 +15,11 @@ from llmastool import seeds
 from llmastool.config import from_mapping
 from llmastool.errors import ConfigError
 from llmastool.planner.archive import elites
+from llmastool.planner.config import PlannerConfig
 from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.objective import ObjectiveConfig
 from llmastool.planner.plan import Option, Plan, Record
-from llmastool.planner.planner import Planner, PlannerConfig
+from llmastool.planner.planner import Planner
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
 from tests.planner.synthetic import FAMILIES, Network, draw, fresh, measure, options, record
 
@@ -130,7 +131,7 @@ def _fallen(plan: Plan) -> Record:
 
 
 def test_the_share_of_the_quota_holds_over_rounds_of_one() -> None:
-    from llmastool.planner.planner import _turns
+    from llmastool.planner.round import _turns
 
     assert [_turns(0.25, number, 1) for number in range(8)] == [0, 0, 0, 1, 0, 0, 0, 1]
     assert sum(_turns(0.3, 7 * number, 7) for number in range(10)) == 21

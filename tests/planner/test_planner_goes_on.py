@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from llmastool.planner.config import PlannerConfig
 from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.objective import ObjectiveConfig
 from llmastool.planner.plan import FRESH, Option, Plan, Record, Wishes
-from llmastool.planner.planner import Planner, PlannerConfig
+from llmastool.planner.planner import Planner
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
 from tests.planner.synthetic import Network, doubles, draw, fresh, measure, options, record
 
@@ -43,12 +44,13 @@ def test_it_wishes_for_networks_until_there_is_a_start() -> None:
     assert planner.wishes([], 4, round=0) == Wishes(fresh=9)
     fallen = [record(n, None) for n in draw(9, seed=0)]
     assert planner.wishes([*_start(3), *fallen], 4, round=0) == Wishes(fresh=9)
-    assert Planner(replace(CONFIG, start=1), 0).wishes([], 4, round=0) == Wishes(fresh=1)
+    assert Planner(replace(CONFIG, start=1), 0).wishes([], 4, round=0) == Wishes(fresh=4)
     records = _start(5)
     wishes = planner.wishes(records, 4, round=1)
     assert wishes == Wishes(parents=tuple(planner.elites(records)), edits=50, doubles=7, fresh=9)
     assert len(wishes.parents) == 3
-    assert Planner(CONFIG, 0).wishes([], 4, round=0) == Wishes(edits=96)
+    # Nothing to edit: the start population fell at the gates, all of it.
+    assert Planner(CONFIG, 0).wishes(fallen, 4, round=0) == Wishes(fresh=4)
 
 
 @pytest.mark.parametrize("batch", [4, 1])

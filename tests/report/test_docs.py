@@ -10,7 +10,7 @@ import pytest
 
 from llmastool.filler.config import FillerConfig
 from llmastool.mining.sources import MiningConfig, SourceSpec
-from llmastool.planner.planner import PlannerConfig
+from llmastool.planner.config import PlannerConfig
 from llmastool.training.data import DataConfig
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmastool.canonical import Json, write_json
 from llmastool.outcome import GATES
-from llmastool.planner.report import NO_POSTERIOR, Effect
+from llmastool.planner.report import NO_POSTERIOR, SCORED, Effect
 from llmastool.report import calibration, charts, lineage, marks, tables, text, winner
 from llmastool.report.inputs import Archive, best_of, load_archive
 from llmastool.report.svg import Scale, el
@@ -175,7 +175,7 @@ def test_plans_without_a_posterior_predict_nothing(archive: Archive) -> None:
     found = calibration.predictions(archive)
     assert found
     assert {p.row.candidate.round for p in found}.isdisjoint({0, 1})
-    groups = {group.name: group for group in tables.plan_groups(archive, "reason", calibration.SCORED)}
+    groups = {group.name: group for group in tables.plan_groups(archive, "reason", SCORED)}
     assert groups[NO_POSTERIOR].expected is None
     assert groups["expected improvement"].expected is not None
     assert sum(group.plans for group in groups.values()) == sum(row.candidate.plan is not None for row in archive.rows)

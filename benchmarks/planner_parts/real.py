@@ -1,0 +1,195 @@
+"""Searches on real trees: the planner and its peers train networks for equal times, and the best of each is compared.
+
+A search is the library's own, round by round, as `dvc repro` runs it; it ends with the round in which its trainings
+have taken their seconds together. All searches of a seed begin with the same networks, trained alike.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.machine import ROOT
+from llmastool.canonical import Json
+from llmastool.mining.mine import mine_source, write
+from llmastool.outcome import Outcome
+from llmastool.params import Params
+from llmastool.planner.baselines.config import BaselinesConfig
+from llmastool.planner.baselines.evolution import EvolutionConfig
+from llmastool.registry.register import register
+from llmastool.runs import run_folder
+from llmastool.search import Search
+from llmastool.training import job
+from llmastool.training.data import DataConfig, prepare
+from llmastool.training.recipe import Recipe
+from llmastool.trees.gates import Budget
+
+STRATEGIES = ("planner", "random", "evolution", "largest")
+PER_ROUND = 6
+MOST_ROUNDS = 30
+SMALL = BaselinesConfig(evolution=EvolutionConfig(population=8, sample=3))
+"""Populations that a search of some thirty networks can fill and then still evolve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What networks are searched for."""
+
+    data: DataConfig
+    recipe: Recipe
+    budget: Budget
+    seconds: float
+    """Training seconds of a search, processes' starts included, all workers together."""
+
+    def params(self, strategy: str, seed: int) -> Params:
+        """Return the parameters of a search: those of `params.yaml` but for the task's own."""
+        base = Params.load(ROOT / "params.yaml")
+        return replace(
+            base,
+            seed=seed,
+            data=self.data,
+            budget=self.budget,
+            search=replace(
+                base.search,
+                strategy=strategy,  # type: ignore[arg-type]  # checked when it is made
+                rounds=MOST_ROUNDS,
+                per_round=PER_ROUND,
+                baselines=SMALL,
+            ),
+            training=replace(base.training, workers=1, recipe=self.recipe, seconds=60.0),
+        )
+
+
+QUICK = Recipe(epochs=3, batch_size=64, lr=0.1)
+"""A few epochs: what a network can do soon."""
+
+DIGITS = Task(
+    data=DataConfig(path=str(ROOT / "assets" / "digits")),
+    recipe=QUICK,
+    budget=Budget(parameters=2_000_000, flops=50_000_000),
+    seconds=150.0,
+)
+
+
+def cifar10(folder: Path) -> Task:
+    """Return the search on 2,000 images to learn from and 2,000 to validate on."""
+    return Task(
+        data=DataConfig(name="cifar10", path=str(folder), limit=4000, validation=0.5),
+        recipe=QUICK,
+        budget=Budget(parameters=1_000_000, flops=20_000_000),
+        seconds=300.0,
+    )
+
+
+def compare(task: Task, work: Path, seeds: int) -> Json:
+    """Run every strategy with every seed, as many seeds side by side as there are cores; a search that ended is read.
+
+    Args:
+        task: what is searched for.
+        work: folder that keeps the searches.
+        seeds: searches of each strategy.
+    """
+    registry = _registry(work)
+    # Fresh processes: a fork would inherit threads that are not there.
+    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, seeds)) as pool:
+        found = pool.starmap(_every, [(task, work, registry, seed) for seed in range(seeds)], chunksize=1)
+    rows = {strategy: summary([told[strategy] for told in found], task) for strategy in STRATEGIES}
+    return {
+        "seconds": task.seconds,
+        "per_round": PER_ROUND,
+        "recipe": task.recipe.to_json(),
+        "images": task.data.limit,
+        "strategies": rows,
+        "planner_ahead": _ahead(rows),
+    }
+
+
+def _every(task: Task, work: Path, registry: Path, seed: int) -> dict[str, list[Json]]:
+    """Search with every strategy, one after another: what several of them train is trained once."""
+    data = work / f"{task.data.name}-{seed}"
+    if not data.exists():
+        prepare(task.data, data, seed)
+    found = {}
+    for strategy in STRATEGIES:
+        found[strategy] = list(_searched(task, task.params(strategy, seed), registry, data, work))
+        row = summary([found[strategy]], task)
+        print(f"{task.data.name} {strategy} {seed}: {row['networks']['mean']} networks, {row['best']}", flush=True)
+    return found
+
+
+def _searched(task: Task, params: Params, registry: Path, data: Path, work: Path) -> Iterator[Json]:
+    """Search until the seconds are used up; yield what became of every candidate."""
+    spent = 0.0
+    run = run_folder(work / "runs", params, data, registry)
+    with Search.open(params, registry, data, run) as search:
+        while not search.done and spent < task.seconds:
+            for candidate in search.ask():
+                # One folder for a training, whichever search asks for it.
+                training = search.job(candidate)
+                search.tell([job.run(training, work / "trials" / training.key[:32], params.training)])
+            spent = sum(entry.outcome.seconds for entry in search.entries())
+        for entry in search.entries():
+            yield {"seconds": entry.outcome.seconds, "accuracy": _accuracy(entry.outcome), "gate": entry.outcome.gate}
+
+
+def _accuracy(outcome: Outcome) -> float | None:
+    return outcome.metrics["validation_accuracy"] if outcome.ok else None
+
+
+def _registry(work: Path) -> Path:
+    """Mine and probe what `params.yaml` names, once; return the registry's folder."""
+    params, folder = Params.load(ROOT / "params.yaml"), work / "registry"
+    if not folder.exists():
+        write([mine_source(spec) for spec in params.mining.sources], work / "mined")
+        register(work / "mined", folder, params.registry, work / "probes.jsonl")
+    return folder
+
+
+def summary(searches: Sequence[Sequence[Mapping[str, Json]]], task: Task) -> Json:
+    """Return the best validation accuracies of one strategy, after shares of the seconds, and what was trained."""
+    shares = (0.25, 0.5, 0.75, 1.0)
+    best = [[_best(told, share * task.seconds) for share in shares] for told in searches]
+    return {
+        "seeds": len(searches),
+        "best_after": {f"{share:.0%}": _spread([row[i] for row in best]) for i, share in enumerate(shares)},
+        "networks": _spread([float(_within(told, task.seconds)) for told in searches]),
+        "trained_share": _spread(
+            [sum(one["accuracy"] is not None for one in told) / len(told) for told in searches],
+        ),
+        "best": [row[-1] for row in best],
+    }
+
+
+def _within(told: Sequence[Mapping[str, Json]], seconds: float) -> int:
+    """Return how many trainings had ended by then, one after another."""
+    ended, spent = 0, 0.0
+    for one in told:
+        spent += one["seconds"]
+        if spent > seconds:
+            break
+        ended += 1
+    return ended
+
+
+def _best(told: Sequence[Mapping[str, Json]], seconds: float) -> float:
+    known = [one["accuracy"] for one in told[: _within(told, seconds)] if one["accuracy"] is not None]
+    return max(known, default=0.0)
+
+
+def _spread(values: Sequence[float]) -> Json:
+    return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+
+
+def _ahead(rows: Mapping[str, Json]) -> Json:
+    """Return by how much the planner's best is ahead of each peer's, seed by seed, in percentage points."""
+    own = rows["planner"]["best"]
+    found = {}
+    for name in STRATEGIES[1:]:
+        gaps = [a - b for a, b in zip(own, rows[name]["best"], strict=True)]
+        error = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else None
+        found[name] = {"mean": statistics.fmean(gaps), "standard_error": error}
+    return found

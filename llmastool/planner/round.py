@@ -1,0 +1,164 @@
+"""The choice of one round: the worth of every option, and which of them are picked, one after another."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from llmastool.planner import archive
+from llmastool.planner.batch import Batch
+from llmastool.planner.config import PlannerConfig
+from llmastool.planner.objective import Steps
+from llmastool.planner.plan import FRESH, Option, Plan, Record
+from llmastool.planner.posterior import Posterior
+from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
+from llmastool.planner.scores import FrontArea, Improvement, Net, Scores, Spread, Thompson
+from llmastool.planner.seconds import expected_seconds
+from llmastool.planner.space import FeatureSpace, distances
+from llmastool.planner.success import Success
+from llmastool.planner.table import Floats, View
+
+
+class Round:
+    """What there is to choose from in a round, and what is believed of it."""
+
+    def __init__(
+        self,
+        config: PlannerConfig,
+        records: Sequence[Record],
+        options: Sequence[Option],
+        n: int,
+        table: View,
+        posterior: Posterior | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Begin a round.
+
+        Args:
+            config: how it is decided.
+            records: all that was evaluated.
+            options: what could be done, of distinct keys.
+            n: how many are picked, 0 or more; all where there are fewer.
+            table: the features of all these networks.
+            posterior: what is believed; None where that is too early.
+            rng: what draws from the posterior.
+        """
+        self._config, self._records, self._options, self._n = config, records, options, n
+        self._table, self._posterior, self._rng = table, posterior, rng
+        self._observed = archive.usable(records)
+        self._networks = table.values([option.tree for option in options])
+        self._batch = Batch(options, n, records, table, trials=config.trials)
+
+    @property
+    def families(self) -> Counter[str]:
+        """Trials by family, those of the picks included."""
+        return self._batch.families
+
+    def plans(self, *, before: int) -> list[Plan]:
+        """Pick; `before` is how many plans earlier rounds made, which settles the quota's turn."""
+        n = min(self._n, len(self._options))
+        if not n:
+            return []
+        novelty, chances = self._novelty, self._chances()
+        scores = self._scores()
+        owed = _turns(self._config.quota, before, n)
+        reasons = []
+        for number in range(n):
+            index, reason = self._pick(scores.values() * chances, owed=n - number <= owed)
+            reasons.append(reason)
+            self._batch.add(index)
+            scores.take(index)
+        picks = self._batch.picks
+        return [
+            Plan.of(self._options[i], reason, gain=float(gain), spread=float(spread), novelty=float(novelty[i]))
+            for i, reason, gain, spread in zip(picks, reasons, *self._forecast(), strict=True)
+        ]
+
+    @cached_property
+    def _seen(self) -> list[str]:
+        return [record.tree for record in self._records if record.profile is not None]
+
+    @cached_property
+    def _space(self) -> FeatureSpace:
+        return FeatureSpace.fit(self._table.values(self._seen) if self._seen else self._networks)
+
+    @cached_property
+    def _novelty(self) -> Floats:
+        """Distance of every option to the nearest network that was evaluated."""
+        if not self._seen:
+            return np.zeros(len(self._options))
+        known = self._space.transform(self._table.values(self._seen))
+        return np.asarray(distances(known, self._space.transform(self._networks)).min(axis=0))
+
+    def _chances(self) -> Floats:
+        """Return by what the worth of every option is multiplied: its success, and where asked for the time saved."""
+        success = Success(self._records)
+        chances = np.array([success.probability(option) for option in self._options])
+        if self._config.per_second:
+            chances = chances / expected_seconds(self._records, [option.profile for option in self._options])
+        return chances
+
+    def _pick(self, worth: Floats, *, owed: bool) -> tuple[int, str]:
+        """Return the next pick and its reason; `owed` says whether it may go to a family that is owed a trial."""
+        batch, novelty = self._batch, self._novelty
+        if self._posterior is None:
+            if all(option.kind == FRESH for option in self._options):
+                return self._of_next_size(), NO_POSTERIOR
+            return batch.in_turn(worth, novelty), NO_POSTERIOR
+        index = batch.owed(worth, novelty) if owed else None
+        return (index, QUOTA) if index is not None else (batch.best(worth), IMPROVEMENT)
+
+    def _of_next_size(self) -> int:
+        """Return the option whose size stands where that of the next network of the start should, of all sizes."""
+        number, count = len(self._observed) + len(self._batch.picks), max(self._config.start, 2)
+        allowed = self._batch.allowed()
+        sizes = np.array([self._options[i].profile.parameters for i in allowed])
+        order = np.argsort(sizes, kind="stable")
+        share = (number % count) / (count - 1)
+        return int(allowed[order[round(share * (len(order) - 1))]])
+
+    def _scores(self) -> Scores:
+        posterior, networks, objective = self._posterior, self._networks, self._config.objective
+        if posterior is None:
+            return Spread(self._space.transform(networks), self._novelty)
+        if self._config.acquisition == "thompson":
+            return Thompson(posterior, networks, self._rng)
+        if objective.kind == "accuracy":
+            return Improvement(posterior, networks)
+        # What is believed of the networks seen, their luck taken out.
+        believed = posterior.accuracy(self._table.values([r.tree for r in self._observed]))[0]
+        profiles = [r.profile for r in self._observed if r.profile is not None]
+        if objective.kind == "price":
+            paid = np.array([objective.charge(profile) for profile in profiles])
+            prices = np.array([objective.charge(option.profile) for option in self._options])
+            # Where no cost was measured so far, whatever has a finite one is better.
+            return Net(posterior, networks, prices, max(float(np.max(believed - paid)), -100.0))
+        spent = np.array([objective.of(profile) for profile in profiles])
+        costs = np.array([objective.of(option.profile) for option in self._options])
+        return FrontArea(posterior, networks, costs, _steps(spent, believed, costs))
+
+    def _forecast(self) -> tuple[Floats, Floats]:
+        """Return gains and spreads of the picks in percentage points; zeros where no posterior says anything."""
+        picks = np.array(self._batch.picks)
+        if self._posterior is None:
+            return np.zeros(len(picks)), np.zeros(len(picks))
+        known = archive.accuracies(self._records)
+        mean, spread = self._posterior.accuracy({group: rows[picks] for group, rows in self._networks.items()})
+        # A parent that was never trained has no accuracy to gain on; the best one is the honest bar.
+        best = max(known.values())
+        return mean - np.array([known.get(self._options[i].parent, best) for i in picks]), spread
+
+
+def _steps(spent: Floats, believed: Floats, costs: Floats) -> Steps:
+    """Return the front of what is believed of the networks seen."""
+    every = [cost for cost in (*spent.tolist(), *costs.tolist()) if 0 < cost < math.inf] or [1.0]
+    return Steps(spent, believed, min(every), max(every) * math.e, float(believed.min()))
+
+
+def _turns(share: float, before: int, n: int) -> int:
+    """Return how many of the plans number `before` to `before + n` fall to a share of all plans."""
+    return math.floor((before + n) * share + 1e-9) - math.floor(before * share + 1e-9)
