@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, digest, read_json, write_atomic, write_json
@@ -15,7 +16,7 @@ from llmastool.errors import DataError
 from llmastool.outcome import GATES, Outcome
 from llmastool.trees.profile import Profile
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,13 @@ def _timeless(value: Json) -> Json:
 
 
 def write_archive(
-    out: Path, entries: Sequence[Entry], seed: int, meta: Json, reports: Sequence[Json], explained: Json = None
+    out: Path,
+    entries: Sequence[Entry],
+    seed: int,
+    meta: Json,
+    reports: Sequence[Json],
+    explained: Json = None,
+    estimates: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Write `archive.json`, `metrics.json` and `candidates.csv`.
 
@@ -56,6 +63,7 @@ def write_archive(
         meta: the image set's description.
         reports: the planner's reports, with the counts of each round's pool.
         explained: what paid in the search, by sort (`llmastool.planner.explain.Effect`).
+        estimates: what networks are believed to reach on average over trainings, in percent, by id.
     """
     archive = {
         "version": VERSION,
@@ -66,7 +74,7 @@ def write_archive(
         "planner_reports": list(reports),
         "explained": explained or {},
         "best": _best(entries),
-        "entries": [_entry(e) for e in entries],
+        "entries": [{**_entry(e), "estimate": estimates.get(e.candidate.id)} for e in entries],
     }
     write_json(out / "archive.json", archive)
     write_json(out / "metrics.json", _metrics(entries))

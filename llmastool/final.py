@@ -35,7 +35,7 @@ class FinalConfig:
     """How the best networks are trained again and tested."""
 
     top: int = 2
-    """How many networks, the best by validation accuracy first."""
+    """How many networks, the best by validation accuracy first, or where there is one by its estimate."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of their trainings."""
     epochs: int | None = None
@@ -49,7 +49,10 @@ class FinalConfig:
 
 
 def finalists(archive: Path, config: FinalConfig) -> list[Candidate]:
-    """Return the best candidates of an archive by validation accuracy, the winner first; ties go to the earlier.
+    """Return the best candidates of an archive, the winner first; ties go to the earlier.
+
+    They are ranked by the planner's estimates, in which less of the luck of one training is left than in the
+    validation accuracies; by these where the search made no estimates.
 
     Args:
         archive: the file `archive.json`.
@@ -64,8 +67,13 @@ def finalists(archive: Path, config: FinalConfig) -> list[Candidate]:
             f"{archive}: expected at least one candidate that was trained to the end, found none; "
             "its entries say at which gate each fell"
         )
-    best = sorted(entries, key=lambda e: -e["outcome"]["metrics"]["validation_accuracy"])
+    estimated = all(e["estimate"] is not None for e in entries)
+    best = sorted(entries, key=lambda e: -(e["estimate"] if estimated else _accuracy(e)))
     return [Candidate.from_json(e["candidate"]) for e in best[: config.top]]
+
+
+def _accuracy(entry: Json) -> float:
+    return float(entry["outcome"]["metrics"]["validation_accuracy"])
 
 
 def final_job(candidate: Candidate, seed: int, params: Params, registry: Path, data: Path) -> Job:
@@ -139,7 +147,7 @@ def _row(candidate: Candidate, entry: Json, trainings: Sequence[tuple[int, Outco
         "round": candidate.round,
         "parameters": entry["profile"]["parameters"],
         "flops": entry["profile"]["flops"],
-        "validation_accuracy": entry["outcome"]["metrics"]["validation_accuracy"],
+        "validation_accuracy": _accuracy(entry),
         "test_accuracy": {
             "mean": statistics.mean(tested) if tested else None,
             "sd": statistics.stdev(tested) if len(tested) > 1 else None,

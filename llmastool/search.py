@@ -178,14 +178,11 @@ class Search:
     def write(self, out: Path) -> None:
         """Write `archive.json`, `metrics.json` and `candidates.csv` into a folder."""
         reports = [{"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._rounds) if i]
-        write_archive(out, self.entries(), self.params.seed, self.meta, reports, self._explained())
-
-    def _explained(self) -> Json:
-        """Return what paid: families, modules and motifs by the posterior, edits by what came of them."""
-        records = self._records()
-        found = self.strategy.explain(records) if isinstance(self.strategy, Planner) else {}
-        found |= {f"edits by {key}": effects for key, effects in edits(records).items()}
-        return {key: [effect.to_json() for effect in effects] for key, effects in found.items()}
+        records, planner = self._records(), self.strategy if isinstance(self.strategy, Planner) else None
+        estimates = planner.estimates(records) if planner else {}
+        write_archive(
+            out, self.entries(), self.params.seed, self.meta, reports, _explained(planner, records), estimates
+        )
 
     # -- what happens in a round ---------------------------------------------------------------------------------
 
@@ -256,6 +253,13 @@ class Search:
             )
             for e in self.entries()
         ]
+
+
+def _explained(planner: Planner | None, records: Sequence[Record]) -> Json:
+    """Return what paid: families, modules and motifs by the posterior, edits by what came of them."""
+    found = planner.explain(records) if planner else {}
+    found |= {f"edits by {key}": effects for key, effects in edits(records).items()}
+    return {key: [effect.to_json() for effect in effects] for key, effects in found.items()}
 
 
 def _proposed(candidate: Candidate, profile: Profile | None) -> Json:

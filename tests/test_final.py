@@ -96,6 +96,21 @@ def test_the_best_by_validation_are_trained_and_tested_and_the_winner_exported(
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "True"
 
 
+def test_the_finalists_are_those_that_are_believed_to_be_best(registry_folder: Path, tmp_path: Path) -> None:
+    catalog = Catalog.open(registry_folder)
+    entries = [
+        entry(catalog, net(catalog, w), i, a) for i, (w, a) in enumerate([(4, 70.0), (6, 69.0), (8, None), (10, 60.0)])
+    ]
+    first, second, _, fourth = (e.candidate.id for e in entries)
+
+    def chosen(estimates: dict[str, float]) -> list[str]:
+        write_archive(tmp_path, entries, 0, {"name": "x"}, [], estimates=estimates)
+        return [c.id for c in final.finalists(tmp_path / "archive.json", final.FinalConfig(top=2))]
+
+    assert chosen({first: 64.0, second: 66.0, fourth: 61.0}) == [second, first]
+    assert chosen({}) == [first, second]
+
+
 def test_without_a_trained_candidate_there_is_no_final(registry_folder: Path, tmp_path: Path) -> None:
     catalog = Catalog.open(registry_folder)
     write_archive(tmp_path, [entry(catalog, net(catalog, 4), 0, None)], 0, {"name": "x"}, [])

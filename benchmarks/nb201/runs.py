@@ -15,6 +15,7 @@ import polars as pl
 from benchmarks.nb201.space import Space
 from llmastool.canonical import Json
 from llmastool.planner.plan import Record
+from llmastool.planner.planner import Planner
 from llmastool.planner.strategy import Strategy
 
 SETTINGS = ("open", "capped", "priced")
@@ -66,13 +67,15 @@ def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int
     """Run one search.
 
     Returns:
-        After every evaluation the regret of the cell whose noisy reward is best so far, in percentage points free of
-        noise; and the positions of all cells evaluated.
+        After every evaluation the regret of the incumbent, in percentage points free of noise, and the positions of
+        all cells evaluated. The incumbent is the cell of the best noisy reward so far; for the planner, that of the
+        best estimate, as it has estimates to choose finalists by.
     """
     space, noisy, open_ = problem.space, problem.noisy(seed), problem.open
     strategy, rng = make(problem, seed), np.random.default_rng([seed, 5])
     records: list[Record] = []
     seen: list[int] = []
+    incumbents: list[int] = []
     for number in range(evaluations):
         if len(seen) >= evaluations:
             break
@@ -88,10 +91,9 @@ def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int
             records.append(
                 Record(tree=plan.tree, profile=space.profiles[position], accuracy=accuracy, plan=plan.to_json())
             )
-    best = problem.rewards[open_].max()
-    order = np.array(seen)
-    incumbents = order[[int(np.argmax(noisy[order[: i + 1]])) for i in range(len(order))]]
-    return best - problem.rewards[incumbents], seen
+            estimates = strategy.estimates(records) if isinstance(strategy, Planner) else {}
+            incumbents.append(max(seen, key=lambda i: estimates.get(space.trees[i], noisy[i])))
+    return problem.rewards[open_].max() - problem.rewards[incumbents], seen
 
 
 _SHARED: dict[str, object] = {}

@@ -115,6 +115,27 @@ class Planner:
         with one_thread():
             return paid(posterior, view) if posterior is not None else {}
 
+    def estimates(self, records: Sequence[Record]) -> dict[str, float]:
+        """Return what each network is believed to reach on average over trainings, in percent; nothing while too early.
+
+        It lies between the mean of its `n` accuracies, which luck is part of, and what the model says, which its
+        features do not tell all of. Which of the two keeps them apart is not known; they are taken for equal, and so
+        the mean has the weight `n / (n + 1)`.
+        """
+        posterior, view = self._believed(records)
+        if posterior is None:
+            return {}
+        came: dict[str, list[float]] = {}
+        for record in archive.usable(records):
+            if record.accuracy is not None:
+                came.setdefault(record.tree, []).append(record.accuracy)
+        with one_thread():
+            believed = posterior.accuracy(view.values(list(came)))[0].tolist()
+        return {
+            tree: (sum(values) + model) / (len(values) + 1)
+            for (tree, values), model in zip(came.items(), believed, strict=True)
+        }
+
     def _believed(self, records: Sequence[Record]) -> tuple[Posterior | None, View]:
         view = self._table.only(self._table.add((r.tree, r.profile) for r in records if r.profile is not None))
         with one_thread():

@@ -79,7 +79,7 @@ def archive(
     counts = {"train": 1079, "validation": 359, "test": 359}
     data = {"name": "digits", "classes": 10, "shape": [1, 8, 8], "counts": counts, "digest": "9f" * 32}
     return {
-        "version": 1,
+        "version": 2,
         "seed": seed,
         "data": data,
         "rounds": rounds,
