@@ -154,7 +154,7 @@ def _regret_at_price(told: Problem, make: Make, bench: Bench) -> np.ndarray:
 def nuts(bench: Bench) -> Json:
     """The posterior drawn by NUTS beside the one fitted around its mode: equal seeds, the priced setting."""
     problem = bench.problem("cifar100", 0.3, "priced")
-    seeds, count = range(min(bench.form.ablated, 8)), 40
+    seeds, count = range(min(bench.form.ablated, 6)), 30
     makes: Mapping[str, Make] = {"nuts": methods.NUTS, "fit": partial(methods.planner)}
     return {name: summary(regrets(problem, make, seeds, count), BUDGETS, LEVEL) for name, make in makes.items()}
 
