@@ -71,7 +71,8 @@ class Round:
             index, reason = self._pick(scores.values() * chances, owed=n - number <= owed)
             reasons.append(reason)
             self._batch.add(index)
-            scores.take(index)
+            if number < n - 1:
+                scores.take(index)
         picks = self._batch.picks
         return [
             Plan.of(self._options[i], reason, gain=float(gain), spread=float(spread), novelty=float(novelty[i]))

@@ -92,6 +92,8 @@ def _fit(group: str, values: Floats) -> Scaling:
 
 def align(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """Pad the narrower of two coordinate arrays with zero columns: the columns that it knows nothing of."""
+    if a.shape[1] == b.shape[1]:
+        return a, b
     width = max(a.shape[1], b.shape[1])
     first, second = (np.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in (a, b))
     return first, second
