@@ -20,8 +20,9 @@ from llmastool.trees.tree import ancestors
 Features: TypeAlias = Mapping[str, Mapping[str, float]]
 """Named numbers by group; a name that is absent counts as 0."""
 
-GROUPS = ("cost", "family", "module", "stage", "motif")
-"""The groups of features: what it costs, what is in it by family and by module, what stands where, what follows."""
+GROUPS = ("cost", "family", "module", "function", "stage", "motif")
+"""The groups of features: what it costs, what is in it by family, by module and by what modules do, what stands where,
+what follows."""
 
 SIZES = ("parameters", "flops")
 """Costs, as `log(1 + size)`, of which it matters how many times they are those of other networks."""
@@ -43,6 +44,7 @@ def features(profile: Profile) -> dict[str, dict[str, float]]:
         For every group of `GROUPS` a mapping from name to value: `cost` (logarithms of sizes, of the number of ways and
         of their lengths in modules with weights, and `profile.extra`), `family` (counts by family of the leaf-most
         known modules), `module` (counts of all known modules, with those arguments that their channels do not decide),
+        `function` (counts of what known modules do, in words),
         `stage` (families by stage), `motif` (which family holds which, and chains of modules along the flow, by family
         and by module). Counts are `log(1 + count)`.
     """
@@ -56,6 +58,7 @@ def features(profile: Profile) -> dict[str, dict[str, float]]:
         by_family[slot.family] += slot.calls
         by_stage[f"{slot.stage}:{slot.family}"] += slot.calls
     by_module = Counter(labels[slot.path] for slot in live if slot.family != UNKNOWN)
+    by_function = Counter(word for slot in live if slot.family != UNKNOWN for word in slot.behaviour)
     motifs = Counter(f"{parent}/{child}" for parent, child in _nested(live))
     levels = _levels(profile)
     for names in (families, labels):
@@ -64,6 +67,7 @@ def features(profile: Profile) -> dict[str, dict[str, float]]:
         "cost": _cost(profile, live),
         "family": _log_counts(by_family),
         "module": _log_counts(by_module),
+        "function": _log_counts(by_function),
         "stage": _log_counts(by_stage),
         "motif": _log_counts(motifs),
     }

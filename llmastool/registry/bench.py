@@ -35,6 +35,9 @@ from llmastool.trees.profile import Layout, Shape
 _MAX_BUILT = 6
 """Most proposals, of those that can be built, whose inputs are searched."""
 
+_LEAST_WIDTH = 8
+"""Smallest default of a constructor's argument that may be a number of channels."""
+
 _MAX_TRIES = 160
 """Most constructor calls in the search for arguments."""
 
@@ -178,7 +181,8 @@ class Bench:
             for call in sighting.calls:
                 yield from related(call)
         defaults = self._defaults()
-        for layout, shape in shapes(proposal.args, heard, size_words({**defaults, **proposal.args})):
+        widths = [*heard, *(v for v in defaults.values() if isinstance(v, int) and v >= _LEAST_WIDTH)][:6]
+        for layout, shape in shapes(proposal.args, widths, size_words({**defaults, **proposal.args})):
             yield from guesses(self.takes, layout, shape)
 
     def _try(self, net: nn.Module, proposal: Proposal, given: Input, heard: list[int]) -> Point | None:
@@ -192,6 +196,8 @@ class Bench:
             heard += [int(n) for n in re.findall(r"\b\d{1,5}\b", str(error)[:500]) if 1 < int(n) <= 4096]
             return None
         call = Call(args=given.call.args, kwargs=given.call.kwargs, picks=picks)
+        if self._is_misread(proposal.args, given, call):
+            return None
         layout = given.layout or self._layout(proposal.args, given.shape, call)
         return Point(proposal.args, layout, given.shape, call)
 
@@ -199,8 +205,7 @@ class Bench:
         """Return the layout of an input that was seen: the axis that cannot vary freely holds the channels."""
 
         def fixed(axis: int) -> bool:
-            wider = tuple(2 * n if i == axis else n for i, n in enumerate(shape))
-            return self.fast.observe(args, wider, call) is None
+            return self._is_fixed(args, shape, call, axis)
 
         if len(shape) == 4:
             if fixed(1) == fixed(3):
@@ -209,6 +214,17 @@ class Bench:
         if len(shape) == 3:
             return "NCL" if fixed(1) and not fixed(2) else "BNC"
         return "NCDHW" if len(shape) == 5 else "BC"
+
+    def _is_misread(self, args: Mapping[str, Json], given: Input, call: Call) -> bool:
+        """Return whether what is taken for a size of a map is the number of channels: as the one axis that is fixed."""
+        axis = {"NCHW": 3, "NHWC": 1}.get(given.layout or "")
+        if axis is None or given.shape[axis] not in {**self._defaults(), **args}.values():
+            return False
+        return [i for i in (1, 2, 3) if self._is_fixed(args, given.shape, call, i)] == [axis]
+
+    def _is_fixed(self, args: Mapping[str, Json], shape: Shape, call: Call, axis: int) -> bool:
+        wider = tuple(2 * n if i == axis else n for i, n in enumerate(shape))
+        return self.fast.observe(args, wider, call) is None
 
     def apart(self, point: Point) -> Point:
         """Return a point at which samples do not mix, a flag such as `batch_first` turned if that is what it takes."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from llmastool.canonical import Json
 from llmastool.modes import evaluating
+from llmastool.registry.behaviour import GLOBAL, Behaviour, positions
 from llmastool.registry.call import example
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, enlarged
 from llmastool.registry.runner import forward
@@ -29,42 +29,8 @@ _STRONG = 0.03
 """Share of the largest effect of one input position from which on another position counts as reached by it: what a
 pooled signal does to all positions stays below it beside a convolution."""
 
-_GLOBAL = 0.9
-"""Share of all positions from which on a reach is called global."""
-
 _DEEP = 12
 """Weight matrices and kernels from which on what takes an image is a network, not a stem."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Behaviour:
-    """What was measured in eval mode at the probe point."""
-
-    linear: bool
-    """Whether it is an affine function of its input."""
-    channels: bool
-    """Whether an input channel moves several output channels."""
-    reach: float
-    """Share of output positions that a change at one input position moves; 0 where there are no positions."""
-    windows: bool
-    """Whether neighbours move the same positions, as in attention over all or over windows, not around themselves."""
-    scale_free: bool
-    """Whether doubling the input leaves the output alone, in train mode."""
-    passes_input: bool
-    """Whether, with all parameters zero, the input comes through."""
-    gates: bool
-    """Whether the output is the input, each number scaled by something that depends on others."""
-    identity: bool
-    """Whether the output is the input."""
-    mixes: bool
-    """Whether it multiplies by matrices or kernels, as convolutions and linear maps do."""
-    layers: int
-    """Number of its weight matrices and kernels."""
-    parameters: int
-
-    def to_json(self) -> Json:
-        """Return a JSON value."""
-        return asdict(self)
 
 
 def observe(net: nn.Module, contract: Contract) -> Behaviour:
@@ -111,7 +77,7 @@ class _Look:
         noise = example(self.contract.in_shape, seed=1)
         linear = _close(self.run((x + noise) / 2), (out + self.run(noise)) / 2)
         channels, reach, windows = self.spread()
-        if reach > _GLOBAL and not linear:
+        if reach > GLOBAL and not linear:
             reach = min(reach, self._reach_on_more_positions())
         alone = not channels and reach * out[0].numel() <= 1.5 * out.shape[CHANNEL_AXIS[self.contract.layout_out]]
         gates = not linear and not alone and self._gates()
@@ -215,17 +181,12 @@ def _of_images(contract: Contract, seen: Behaviour) -> str | None:
         return "network" if seen.layers > 1 else "head"
     if seen.layers > _DEEP:
         return "network"
-    return "stem" if _positions(contract, contract.out_shape) < _positions(contract, contract.in_shape) else None
-
-
-def _positions(contract: Contract, shape: Shape) -> int:
-    layout = contract.layout_in if shape == contract.in_shape else contract.layout_out
-    return math.prod(shape[a] for a in SIZE_AXES[layout])
+    return "stem" if positions(contract, contract.out_shape) < positions(contract, contract.in_shape) else None
 
 
 def _of_sizes(contract: Contract, seen: Behaviour) -> str | None:
     """Return the family of what changes the layout, or the number of positions."""
-    before, after = (_positions(contract, s) for s in (contract.in_shape, contract.out_shape))
+    before, after = (positions(contract, s) for s in (contract.in_shape, contract.out_shape))
     kept = math.prod(contract.in_shape) == math.prod(contract.out_shape)
     if contract.layout_in != contract.layout_out:
         if not seen.parameters and kept and seen.linear:
@@ -243,7 +204,7 @@ def _of_sizes(contract: Contract, seen: Behaviour) -> str | None:
 
 def _of_function(contract: Contract, seen: Behaviour) -> str:
     """Return the family of what keeps the positions."""
-    local = seen.reach <= 1.5 / max(1, _positions(contract, contract.out_shape))
+    local = seen.local(contract)
     if seen.passes_input and (seen.channels or not local):
         return "residual block"
     if seen.gates and not seen.scale_free:
@@ -253,10 +214,10 @@ def _of_function(contract: Contract, seen: Behaviour) -> str:
     if local:
         return _of_positions(contract, seen)
     if not seen.parameters and not seen.mixes:
-        return "pooling" if seen.reach < _GLOBAL else "activation"
+        return "pooling" if seen.reach < GLOBAL else "activation"
     if seen.linear:
-        return "token mixer" if seen.reach > _GLOBAL or seen.windows else "convolution"
-    if seen.reach > _GLOBAL or seen.windows:
+        return "token mixer" if seen.reach > GLOBAL or seen.windows else "convolution"
+    if seen.reach > GLOBAL or seen.windows:
         return "attention" if seen.channels else "token mixer"
     return "conv block"
 

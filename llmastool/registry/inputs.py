@@ -47,7 +47,7 @@ def shapes(args: Mapping[str, Json], heard: Sequence[int], sizes: Sequence[int])
 
     Args:
         args: constructor arguments; their whole numbers may be channels.
-        heard: numbers that an error message named.
+        heard: further numbers that may be channels, as an error message named them.
         sizes: sizes of images that the arguments speak of.
     """
     named = [v for v in args.values() if isinstance(v, int) and not isinstance(v, bool) and 1 < v <= _LARGEST]

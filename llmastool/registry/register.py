@@ -17,7 +17,7 @@ from llmastool.registry.sightings import Seen, from_json, merge
 from llmastool.registry.store import funnel, write_registry
 from llmastool.registry.unbuilt import Proposes, Unbuilt
 
-PROBE_VERSION = 11
+PROBE_VERSION = 12
 """Raised when probing changes, so that remembered results are not taken for new ones."""
 
 RegistryConfig = ProbeConfig

@@ -12,6 +12,7 @@ from typing import Any
 from llmastool.canonical import Json, dumps
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle, read_bundles, write_bundles
+from llmastool.registry.behaviour import Behaviour, descriptors
 from llmastool.registry.contract import Contract
 from llmastool.registry.record import STAGES, Duplicate, Probe
 
@@ -30,6 +31,8 @@ class Entry:
     family: str
     contracts: tuple[Contract, ...]
     """One for each input layout that it takes."""
+    behaviour: tuple[str, ...] = ()
+    """What it does, in words (`llmastool.registry.behaviour.descriptors`)."""
     docstring: str
     """First lines of its documentation: untrusted text."""
     source: str
@@ -85,6 +88,10 @@ class Registry:
         """Return a module's family, `unknown` when it is not registered."""
         return self.entries[module].family if module in self.entries else "unknown"
 
+    def behaviour(self, module: str) -> tuple[str, ...]:
+        """Return what a module does, in words; nothing when it is not registered."""
+        return self.entries[module].behaviour if module in self.entries else ()
+
     def fitting(self, layout: str) -> Iterator[tuple[Entry, Contract]]:
         """Yield every distinct module with a plain contract for an input layout, sorted by id."""
         for entry in self.distinct:
@@ -94,11 +101,13 @@ class Registry:
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
+    contracts = tuple(Contract.from_json(c) for c in json.loads(row["contracts"]))
     return Entry(
         module=row["module"],
         name=row["name"],
         family=row["family"],
-        contracts=tuple(Contract.from_json(c) for c in json.loads(row["contracts"])),
+        contracts=contracts,
+        behaviour=descriptors(contracts[0], Behaviour(**json.loads(row["behaviour"]))),
         docstring=row["docstring"],
         source=f"{row['source']} {row['version']}".strip(),
         duplicate_of=row["duplicate_of"],

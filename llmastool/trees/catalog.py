@@ -83,6 +83,10 @@ class Catalog:
         """Return a module's family; `unknown` when it is not registered."""
         return self.registry.family(module) if self.registry is not None else "unknown"
 
+    def behaviour(self, module: str) -> tuple[str, ...]:
+        """Return what a module does, in words; nothing when it is not registered."""
+        return self.registry.behaviour(module) if self.registry is not None else ()
+
     def decode(self, value: Json, module: str, build: Callable[[Json], nn.Module]) -> Any:
         """Return the Python value of an argument of `module`; `build` makes the modules among arguments."""
         return self._resolver.decode(value, self.bundles.get(module.partition(":")[0]), build)

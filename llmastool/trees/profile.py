@@ -45,6 +45,8 @@ class Slot:
     """How many times the resolution had been reduced where its input comes in; 0 at the stem."""
     leaf: bool
     """Whether no slot lies below it."""
+    behaviour: tuple[str, ...] = ()
+    """What its module does, in words (`llmastool.registry.behaviour.descriptors`); empty when no registry knows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,9 @@ class Profile:
     @staticmethod
     def from_json(value: Json) -> Profile:
         """Read what `to_json` wrote."""
-        slots = tuple(Slot(**{**slot, **_shapes(slot)}) for slot in value["slots"])
+        slots = tuple(
+            Slot(**{**slot, **_shapes(slot), "behaviour": tuple(slot["behaviour"])}) for slot in value["slots"]
+        )
         flow = Flow(tuple(value["flow"]["nodes"]), tuple((a, b) for a, b in value["flow"]["edges"]))
         return Profile(**{**value, **_shapes(value), "slots": slots, "flow": flow})
 

@@ -260,4 +260,6 @@ def test_estimates_take_luck_out_of_accuracies() -> None:
     assert abs(sure - came) < abs(found[records[0].tree] - came)
 
     assert Planner(CONFIG, seed=0).estimates(records[:3]) == {}
-    assert networks[1].id not in Planner(CONFIG, seed=0).estimates([records[0], record(networks[1], None), *records[2:]])
+    assert networks[1].id not in Planner(CONFIG, seed=0).estimates(
+        [records[0], record(networks[1], None), *records[2:]]
+    )

@@ -121,6 +121,25 @@ class Valid(nn.Module):
         return self.conv(x)
 
 
+class Narrow(nn.Module):
+    def __init__(self, channels: int = 16):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.norm(self.conv(x.relu()))
+
+
+class NarrowLast(nn.Module):
+    def __init__(self, dim: int = 16):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(dim, dim, 3, padding=1), nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return x + self.fc(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
 class Windows(nn.Module):
     def __init__(self, dim: int, window: int = 7):
         super().__init__()
@@ -263,6 +282,16 @@ def test_several_inputs_and_outputs_are_called_as_the_contract_says(probed: tupl
 def test_layouts(probed: tuple[dict[str, Any], Resolver]) -> None:
     layouts = {name: contract(probed, name).layout_in for name in ("Sequence", "Volume", "Cross", "Valid", "Pooled")}
     assert layouts == {"Sequence": "NCL", "Volume": "NCDHW", "Cross": "BNC", "Valid": "NCHW", "Pooled": "NCHW"}
+
+
+def test_a_default_width_that_is_the_size_of_maps_is_not_taken_for_it(
+    probed: tuple[dict[str, Any], Resolver],
+) -> None:
+    for name, layout, arg in (("Narrow", "NCHW", "channels"), ("NarrowLast", "NHWC", "dim")):
+        layouts = [c["layout_in"] for c in json.loads(probed[0][name]["contracts"])]
+        learned = contract(probed, name)
+        assert layouts == [layout]
+        assert learned.in_args == {arg: "1"} and not learned.size_args
 
 
 def test_sizes_that_do_not_scale_alone(probed: tuple[dict[str, Any], Resolver]) -> None:
