@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llmastool import seeds
 from llmastool.planner.hyper import JITTER, Evidence
-from llmastool.planner.kernels import KERNELS, WITHOUT_COSTS, covariances
+from llmastool.planner.kernels import covariances, select
 from llmastool.planner.model import PosteriorConfig, sample
 from llmastool.planner.space import Coordinates
 from llmastool.planner.table import Floats
@@ -32,7 +32,7 @@ def ranks(
     Returns:
         How many of the `draws` lie below the true value, 0 to `draws`; the last column is the noise's.
     """
-    kernels = KERNELS if config.costs else WITHOUT_COSTS
+    kernels = select(costs=config.costs, functions=config.functions)
     among = covariances(kernels, coordinates, coordinates, config.length)
     means, sds = Evidence.of(among, np.zeros(among.shape[1])).prior()
     found = []

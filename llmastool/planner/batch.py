@@ -43,12 +43,14 @@ class Batch:
             self.families.update(planned | held)
         self.kinds = Counter(str(record.plan["kind"]) for record in records if record.plan is not None)
         """Plans by kind of edit."""
-        self._held = [table.families(option.tree) | {option.family} for option in options]
+        self._table = table
         self.picks: list[int] = []
         """Positions of the picks, in order."""
 
     def allowed(self) -> NDArray[np.intp]:
         """Return the positions of the options that may be picked next; empty when there is none left."""
+        if not self.picks:
+            return np.arange(len(self._options), dtype=np.intp)
         picked = [self._options[i] for i in self.picks]
         trees, parents = {option.tree for option in picked}, Counter(map(_parent, picked))
         places = set(map(_place, picked))
@@ -63,12 +65,16 @@ class Batch:
         allowed = self.allowed()
         return int(allowed[np.argmax(scores[allowed])])
 
+    def waiting(self) -> list[int]:
+        """Return the allowed options with a family that is owed a trial."""
+        return [int(i) for i in self.allowed() if self.fewest(int(i)) < self._trials]
+
     def owed(self, scores: Floats, novelty: Floats) -> int | None:
         """Return the allowed option with the family that had fewest trials, of the kind tried least, of highest score.
 
         An option of novelty 0 teaches nothing about its family. None where every family had its trials.
         """
-        allowed = [int(i) for i in self.allowed() if novelty[i] > 0 and self.fewest(int(i)) < self._trials]
+        allowed = [i for i in self.waiting() if novelty[i] > 0]
         return min(allowed, key=lambda i: self._rank(i, scores), default=None)
 
     def in_turn(self, scores: Floats, novelty: Floats) -> int:
@@ -77,13 +83,17 @@ class Batch:
 
     def fewest(self, index: int) -> int:
         """Return the trials of that family in an option's network that had fewest."""
-        return min(self.families[family] for family in self._held[index])
+        return min(self.families[family] for family in self._held(index))
 
     def add(self, index: int) -> None:
         """Pick an option."""
         self.picks.append(index)
-        self.families.update(self._held[index])
+        self.families.update(self._held(index))
         self.kinds[self._options[index].kind] += 1
+
+    def _held(self, index: int) -> frozenset[str]:
+        option = self._options[index]
+        return self._table.families(option.tree) | {option.family}
 
     def _rank(self, index: int, scores: Floats) -> tuple[int, int, int, float]:
         option = self._options[index]

@@ -56,6 +56,14 @@ are alike, its own part is small.
 WITHOUT_COSTS = (*KERNELS[1:3], replace(KERNELS[3], groups=("module",)), KERNELS[4])
 """The same for a planner that is not told what networks cost."""
 
+FUNCTION = Kernel(name="function_linear", kind="linear", groups=("function",))
+"""What modules do, whichever they are."""
+
+
+def select(*, costs: bool, functions: bool) -> tuple[Kernel, ...]:
+    """Return the parts of a model that is told what networks cost, and what their modules do, or not."""
+    return (*(KERNELS if costs else WITHOUT_COSTS), *((FUNCTION,) if functions else ()))
+
 
 def covariances(kernels: Sequence[Kernel], a: Coordinates, b: Coordinates, length: float) -> Floats:
     """Return the covariance of every kernel at scale 1, shape `(kernels, networks of a, networks of b)`."""

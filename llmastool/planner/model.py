@@ -60,6 +60,8 @@ class PosteriorConfig:
     """Observations that are looked at; of more, the better ones and an even choice of the others."""
     costs: bool = True
     """Whether what networks cost (size, depth, ways) is looked at."""
+    functions: bool = False
+    """Whether what modules do is looked at, too: for registries of which most modules are seen once, if at all."""
 
     def __post_init__(self) -> None:
         require(self.method in ("nuts", "fit"), "method", "nuts or fit", self.method)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmastool.errors import LLMasToolError
 from llmastool.planner.archive import is_usable
 from llmastool.planner.hyper import Evidence
-from llmastool.planner.kernels import KERNELS, WITHOUT_COSTS, by_name, covariances
+from llmastool.planner.kernels import by_name, covariances, select
 from llmastool.planner.model import Diagnostics, Draws, PosteriorConfig, sample
 from llmastool.planner.pool import Pool, Trained
 from llmastool.planner.space import FeatureSpace
@@ -108,7 +108,7 @@ def fit(
     coordinates = space.transform(seen)
     warp = Warp.fit(values[usable])
     y = warp.apply(values[usable])
-    kernels = KERNELS if config.costs else WITHOUT_COSTS
+    kernels = select(costs=config.costs, functions=config.functions)
     among = covariances(kernels, coordinates, coordinates, config.length)
     draws, diagnostics = sample(Evidence.of(among, y), seed=seed, config=config)
     medians = np.median(draws.scales, axis=0).tolist()

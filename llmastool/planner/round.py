@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmastool.planner import archive
 from llmastool.planner.batch import Batch
 from llmastool.planner.config import PlannerConfig
 from llmastool.planner.objective import Steps
 from llmastool.planner.plan import FRESH, Option, Plan, Record
+from llmastool.planner.pool import Pool
 from llmastool.planner.posterior import Posterior
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
 from llmastool.planner.scores import FrontArea, Improvement, Net, Scores, Spread, Thompson
 from llmastool.planner.seconds import expected_seconds
-from llmastool.planner.space import FeatureSpace, distances
+from llmastool.planner.space import Coordinates, FeatureSpace, distances
 from llmastool.planner.success import Success
 from llmastool.planner.table import Floats, View
 
@@ -63,8 +65,7 @@ class Round:
         n = min(self._n, len(self._options))
         if not n:
             return []
-        novelty, chances = self._novelty, self._chances()
-        scores = self._scores()
+        chances, scores = self._chances(), self._scores()
         owed = _turns(self._config.quota, before, n)
         reasons = []
         for number in range(n):
@@ -73,10 +74,12 @@ class Round:
             self._batch.add(index)
             if number < n - 1:
                 scores.take(index)
-        picks = self._batch.picks
+        picks = np.array(self._batch.picks)
         return [
-            Plan.of(self._options[i], reason, gain=float(gain), spread=float(spread), novelty=float(novelty[i]))
-            for i, reason, gain, spread in zip(picks, reasons, *self._forecast(), strict=True)
+            Plan.of(self._options[i], reason, gain=float(gain), spread=float(spread), novelty=float(novelty))
+            for i, reason, gain, spread, novelty in zip(
+                picks, reasons, *self._forecast(picks), self._distance(picks), strict=True
+            )
         ]
 
     @cached_property
@@ -84,16 +87,31 @@ class Round:
         return [record.tree for record in self._records if record.profile is not None]
 
     @cached_property
+    def _coordinates(self) -> Coordinates:
+        return self._space.transform(self._networks)
+
+    @cached_property
     def _space(self) -> FeatureSpace:
+        if self._posterior is not None:
+            return self._posterior.space
         return FeatureSpace.fit(self._table.values(self._seen) if self._seen else self._networks)
 
     @cached_property
+    def _pool(self) -> Pool:
+        assert self._posterior is not None
+        return Pool.of(self._posterior.trained, self._coordinates)
+
+    @cached_property
     def _novelty(self) -> Floats:
-        """Distance of every option to the nearest network that was evaluated."""
+        return self._distance(np.arange(len(self._options)))
+
+    def _distance(self, options: NDArray[np.intp]) -> Floats:
+        """Return the distance of some options to the nearest network that was evaluated; zeros where there is none."""
         if not self._seen:
-            return np.zeros(len(self._options))
+            return np.zeros(len(options))
         known = self._space.transform(self._table.values(self._seen))
-        return np.asarray(distances(known, self._space.transform(self._networks)).min(axis=0))
+        some = {group: rows[options] for group, rows in self._coordinates.items()}
+        return np.asarray(distances(known, some).min(axis=0))
 
     def _chances(self) -> Floats:
         """Return by what the worth of every option is multiplied: its success, and where asked for the time saved."""
@@ -105,12 +123,12 @@ class Round:
 
     def _pick(self, worth: Floats, *, owed: bool) -> tuple[int, str]:
         """Return the next pick and its reason; `owed` says whether it may go to a family that is owed a trial."""
-        batch, novelty = self._batch, self._novelty
+        batch = self._batch
         if self._posterior is None:
             if all(option.kind == FRESH for option in self._options):
                 return self._of_next_size(), NO_POSTERIOR
-            return batch.in_turn(worth, novelty), NO_POSTERIOR
-        index = batch.owed(worth, novelty) if owed else None
+            return batch.in_turn(worth, self._novelty), NO_POSTERIOR
+        index = batch.owed(worth, self._novelty) if owed and batch.waiting() else None
         return (index, QUOTA) if index is not None else (batch.best(worth), IMPROVEMENT)
 
     def _of_next_size(self) -> int:
@@ -123,13 +141,13 @@ class Round:
         return int(allowed[order[round(share * (len(order) - 1))]])
 
     def _scores(self) -> Scores:
-        posterior, networks, objective = self._posterior, self._networks, self._config.objective
+        posterior, objective = self._posterior, self._config.objective
         if posterior is None:
-            return Spread(self._space.transform(networks), self._novelty)
+            return Spread(self._coordinates, self._novelty)
         if self._config.acquisition == "thompson":
-            return Thompson(posterior, networks, self._rng)
+            return Thompson(self._pool, self._rng)
         if objective.kind == "accuracy":
-            return Improvement(posterior, networks)
+            return Improvement(self._pool, posterior.best)
         # What is believed of the networks seen, their luck taken out.
         believed = posterior.accuracy(self._table.values([r.tree for r in self._observed]))[0]
         profiles = [r.profile for r in self._observed if r.profile is not None]
@@ -137,18 +155,17 @@ class Round:
             paid = np.array([objective.charge(profile) for profile in profiles])
             prices = np.array([objective.charge(option.profile) for option in self._options])
             # Where no cost was measured so far, whatever has a finite one is better.
-            return Net(posterior, networks, prices, max(float(np.max(believed - paid)), -100.0))
+            return Net(self._pool, posterior.warp, prices, max(float(np.max(believed - paid)), -100.0))
         spent = np.array([objective.of(profile) for profile in profiles])
         costs = np.array([objective.of(option.profile) for option in self._options])
-        return FrontArea(posterior, networks, costs, _steps(spent, believed, costs))
+        return FrontArea(self._pool, posterior.warp, costs, _steps(spent, believed, costs))
 
-    def _forecast(self) -> tuple[Floats, Floats]:
-        """Return gains and spreads of the picks in percentage points; zeros where no posterior says anything."""
-        picks = np.array(self._batch.picks)
+    def _forecast(self, picks: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Return gains and spreads of some options in percentage points; zeros where no posterior says anything."""
         if self._posterior is None:
             return np.zeros(len(picks)), np.zeros(len(picks))
         known = archive.accuracies(self._records)
-        mean, spread = self._posterior.accuracy({group: rows[picks] for group, rows in self._networks.items()})
+        mean, spread = self._posterior.warp.points(self._pool.mean[picks], self._pool.spread[picks])
         # A parent that was never trained has no accuracy to gain on; the best one is the honest bar.
         best = max(known.values())
         return mean - np.array([known.get(self._options[i].parent, best) for i in picks]), spread

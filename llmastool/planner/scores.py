@@ -8,9 +8,8 @@ import numpy as np
 
 from llmastool.planner.objective import Steps, lead
 from llmastool.planner.pool import Pool
-from llmastool.planner.posterior import Posterior
 from llmastool.planner.space import Coordinates, distances
-from llmastool.planner.table import Floats, Values
+from llmastool.planner.table import Floats
 from llmastool.planner.warp import Warp
 
 
@@ -29,9 +28,9 @@ class Scores(Protocol):
 class Improvement:
     """Expected improvement over the incumbent; picks are believed at their mean."""
 
-    def __init__(self, posterior: Posterior, networks: Values) -> None:
-        self._pool = posterior.pool(networks)
-        self._best = posterior.best
+    def __init__(self, pool: Pool, best: float) -> None:
+        """Take the options, and the largest posterior mean so far, in warped units."""
+        self._pool, self._best = pool, best
 
     def values(self) -> Floats:
         """Return the worth in warped units."""
@@ -46,9 +45,9 @@ class Improvement:
 class Net:
     """Expected improvement of accuracy less a known price."""
 
-    def __init__(self, posterior: Posterior, networks: Values, prices: Floats, best: float) -> None:
-        """Take the price of every option, and the best accuracy less its price so far, in percentage points."""
-        self._pool, self._warp = posterior.pool(networks), posterior.warp
+    def __init__(self, pool: Pool, warp: Warp, prices: Floats, best: float) -> None:
+        """Take the options, their prices, and the best accuracy less its price so far, in percentage points."""
+        self._pool, self._warp = pool, warp
         self._prices, self._best = prices, best
 
     def values(self) -> Floats:
@@ -69,9 +68,9 @@ def _believed(pool: Pool, warp: Warp, index: int) -> float:
 class FrontArea:
     """Expected growth of the area under the front of accuracy against the logarithm of cost."""
 
-    def __init__(self, posterior: Posterior, networks: Values, costs: Floats, steps: Steps) -> None:
-        """Take what every option costs, and the front so far."""
-        self._pool, self._warp = posterior.pool(networks), posterior.warp
+    def __init__(self, pool: Pool, warp: Warp, costs: Floats, steps: Steps) -> None:
+        """Take the options, what each costs, and the front so far."""
+        self._pool, self._warp = pool, warp
         self._costs, self._steps = costs, steps
 
     def values(self) -> Floats:
@@ -88,8 +87,8 @@ class FrontArea:
 class Thompson:
     """A draw from the posterior (Thompson 1933); each pick has a draw of its own."""
 
-    def __init__(self, posterior: Posterior, networks: Values, rng: np.random.Generator) -> None:
-        self._pool, self._rng = posterior.pool(networks), rng
+    def __init__(self, pool: Pool, rng: np.random.Generator) -> None:
+        self._pool, self._rng = pool, rng
         self._least = float(self._pool.means.min() - 10 * self._pool.deviations.max())
 
     def values(self) -> Floats:

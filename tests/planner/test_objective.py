@@ -130,7 +130,7 @@ def test_the_worth_net_of_a_price_is_the_expected_excess(fitted: Posterior) -> N
     prices = np.linspace(0.0, 6.0, len(NEW))
     drawn = _simulated(fitted, networks)
     best = float(np.median(drawn)) - 3
-    net = Net(fitted, networks, prices, best)
+    net = Net(fitted.pool(networks), fitted.warp, prices, best)
     excess = np.maximum(drawn - prices - best, 0.0)
     error = excess.std(axis=0) / math.sqrt(len(drawn))
     assert np.all(np.abs(net.values() - excess.mean(axis=0)) < 4 * error + 0.05)
@@ -148,7 +148,7 @@ def test_the_worth_for_a_front_is_the_expected_growth_of_its_area(fitted: Poster
     costs, heights = np.array([3.0, 20.0, 90.0]), middle + np.array([-4.0, -1.0, 2.0])
     new = np.exp(np.linspace(0.1, math.log(390), len(NEW)))
     steps = Steps(costs, heights, 1.0, 400.0, middle - 8)
-    scores = FrontArea(fitted, networks, new, steps)
+    scores = FrontArea(fitted.pool(networks), fitted.warp, new, steps)
     worth = scores.values()
     before = _area(costs, heights, 1.0, 400.0, middle - 8)
     for i, cost in enumerate(new):
@@ -165,7 +165,9 @@ def test_a_pick_for_a_front_is_part_of_it_from_then_on(fitted: Posterior) -> Non
     """Else its likes at the same cost, and all that it beats, would be picked in the same round."""
     networks, costs = values([NEW[0], *NEW]), np.full(len(NEW) + 1, 20.0)
     floor = float(np.min(_simulated(fitted, networks, 100)))
-    scores = FrontArea(fitted, networks, costs, Steps(np.array([3.0]), np.array([floor + 1]), 1.0, 400.0, floor))
+    scores = FrontArea(
+        fitted.pool(networks), fitted.warp, costs, Steps(np.array([3.0]), np.array([floor + 1]), 1.0, 400.0, floor)
+    )
     worth = scores.values()
     scores.take(0)
     assert np.all(scores.values() < worth)
@@ -185,7 +187,7 @@ def test_draws_of_thompson_differ_and_can_be_repeated(fitted: Posterior) -> None
     networks = values([*NEW, Network(("recurrent",) * 6, (1,) * 6), Network(("depthwise",) * 6, (2,) * 6)])
 
     def worths(seed: int) -> list[Floats]:
-        scores = Thompson(fitted, networks, np.random.default_rng(seed))
+        scores = Thompson(fitted.pool(networks), np.random.default_rng(seed))
         found = []
         for _ in range(30):
             found.append(scores.values())
