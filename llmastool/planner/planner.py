@@ -85,7 +85,8 @@ class Planner:
         rng = seeds.generator(self.seed, "planner", round)
         first = {option.key: option for option in reversed(options)}
         # A random order settles ties, so that neither the alphabet nor the caller does.
-        distinct = [first[key] for key in rng.permutation(sorted(first))]
+        keys = sorted(first)
+        distinct = [first[keys[i]] for i in rng.permutation(len(keys))]
         trees = self._table.add((r.tree, r.profile) for r in records if r.profile is not None)
         trees += self._table.add((option.tree, option.profile) for option in distinct)
         # Without what only earlier rounds saw, so that a search that is resumed goes on as it would have.

@@ -56,10 +56,12 @@ class View:
         for group, matrix in self._matrices.items():
             part, names = matrix[rows], self.columns[group]
             fixed = len(SIZES) if group == "cost" else 0
-            used = np.unique(part.indices)
+            used = np.flatnonzero(np.bincount(part.indices, minlength=len(names)))
             order = [*range(fixed), *sorted((i for i in used.tolist() if i >= fixed), key=names.__getitem__)]
             columns[group] = [names[i] for i in order]
-            matrices[group] = part[:, order]
+            place = np.zeros(len(names), dtype=np.int32)
+            place[order] = np.arange(len(order), dtype=np.int32)
+            matrices[group] = csr_array((part.data, place[part.indices], part.indptr), shape=(len(ids), len(order)))
         families = [self._families[row] for row in rows]
         return View(columns, self.kin, {tree: i for i, tree in enumerate(ids)}, matrices, families)
 

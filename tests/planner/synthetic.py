@@ -27,6 +27,10 @@ BLOCKS = 6
 _SHARED = Table()
 
 
+REACHING = ("attention", "mixer", "recurrent")
+"""Families of modules that reach all positions."""
+
+
 @dataclass(frozen=True)
 class Network:
     """A chain of blocks; the second half works at half the resolution."""
@@ -108,6 +112,7 @@ def slot(path: str, family: str, shape: tuple[int, ...], parameters: int, stage:
         flops=parameters * shape[2] * shape[3],
         stage=stage,
         leaf=True,
+        behaviour=("weights" if parameters else "no weights", "reaches all" if family in REACHING else "reaches near"),
     )
 
 

@@ -11,7 +11,7 @@ from llmastool.planner.space import LEAST_SCALE, UNSEEN_SCALE, FeatureSpace, ali
 from llmastool.planner.table import Floats, Table
 from tests.planner.synthetic import Network, draw, values
 
-COUNTS = ("family", "module", "stage", "motif")
+COUNTS = ("family", "module", "function", "stage", "motif")
 
 
 def _values(**groups: Floats) -> dict[str, Floats]:
