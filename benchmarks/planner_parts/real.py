@@ -71,7 +71,7 @@ DIGITS = Task(
     data=DataConfig(path=str(ROOT / "assets" / "digits")),
     recipe=QUICK,
     budget=Budget(parameters=2_000_000, flops=50_000_000),
-    seconds=150.0,
+    seconds=200.0,
 )
 
 
@@ -81,7 +81,7 @@ def cifar10(folder: Path) -> Task:
         data=DataConfig(name="cifar10", path=str(folder), limit=4000, validation=0.5),
         recipe=QUICK,
         budget=Budget(parameters=1_000_000, flops=20_000_000),
-        seconds=300.0,
+        seconds=400.0,
     )
 
 
