@@ -60,6 +60,8 @@ class Task:
                 per_round=PER_ROUND,
                 baselines=SMALL,
             ),
+            # What counts here is what comes of a second.
+            planner=replace(base.planner, per_second=True),
             training=replace(base.training, workers=1, recipe=self.recipe, seconds=60.0),
         )
 

@@ -147,7 +147,7 @@ class Round:
         if self._config.acquisition == "thompson":
             return Thompson(self._pool, self._rng)
         if objective.kind == "accuracy":
-            return Improvement(self._pool, posterior.best)
+            return Improvement(self._pool, posterior.best, float(posterior.warp.apply([100.0])[0]))
         # What is believed of the networks seen, their luck taken out.
         believed = posterior.accuracy(self._table.values([r.tree for r in self._observed]))[0]
         profiles = [r.profile for r in self._observed if r.profile is not None]

@@ -26,20 +26,24 @@ class Scores(Protocol):
 
 
 class Improvement:
-    """Expected improvement over the incumbent; picks are believed at their mean."""
+    """Expected improvement over the incumbent, up to what can be reached; picks are believed at their mean.
 
-    def __init__(self, pool: Pool, best: float) -> None:
-        """Take the options, and the largest posterior mean so far, in warped units."""
-        self._pool, self._best = pool, best
+    Without a ceiling, what little is known of would promise accuracies of more than 100 %, and be tried for it.
+    """
+
+    def __init__(self, pool: Pool, best: float, ceiling: float) -> None:
+        """Take the options, the largest posterior mean so far, and the largest value that there is, in warped units."""
+        self._pool, self._best, self._ceiling = pool, best, max(best, ceiling)
 
     def values(self) -> Floats:
         """Return the worth in warped units."""
-        return self._pool.expected_improvement(self._best)
+        beyond = self._pool.expected_improvement(self._ceiling)
+        return np.maximum(self._pool.expected_improvement(self._best) - beyond, 0.0)
 
     def take(self, index: int) -> None:
         """Condition on the pick; from now on it must be exceeded as well."""
         self._pool.believe(index)
-        self._best = max(self._best, float(self._pool.mean[index]))
+        self._best = min(max(self._best, float(self._pool.mean[index])), self._ceiling)
 
 
 class Net:

@@ -11,7 +11,7 @@ from llmastool.errors import ConfigError
 from llmastool.planner.objective import ObjectiveConfig, Steps, front, lead
 from llmastool.planner.plan import Record
 from llmastool.planner.posterior import Posterior
-from llmastool.planner.scores import FrontArea, Net, Thompson
+from llmastool.planner.scores import FrontArea, Improvement, Net, Thompson
 from llmastool.planner.table import Floats
 from tests.planner.synthetic import Network, draw, record, values
 
@@ -123,6 +123,21 @@ def test_a_lead_is_the_expected_excess(fitted: Posterior) -> None:
         error = excess.std(axis=0) / math.sqrt(len(drawn))
         # Fifteen nodes are not exact at the kink.
         assert np.all(np.abs(lead(fitted.pool(networks), fitted.warp, level) - excess.mean(axis=0)) < 4 * error + 0.05)
+
+
+def test_nothing_is_expected_beyond_the_ceiling(fitted: Posterior) -> None:
+    networks = values(NEW)
+    pool = fitted.pool(networks)
+    best, ceiling = fitted.best, fitted.best + 0.3
+    worth = Improvement(pool, best, ceiling).values()
+    rng = np.random.default_rng(0)
+    which = rng.integers(len(pool.means), size=20000)
+    sds = np.sqrt(pool.variances)[which]
+    gains = np.clip(pool.means[which] + sds * rng.standard_normal(sds.shape) - best, 0.0, ceiling - best)
+    assert np.all(np.abs(worth - gains.mean(axis=0)) < 4 * gains.std(axis=0) / math.sqrt(len(which)) + 1e-3)
+    assert np.all(worth < pool.expected_improvement(best))
+    scores = Improvement(pool, best, best - 1.0)
+    assert np.all(scores.values() == 0)
 
 
 def test_the_worth_net_of_a_price_is_the_expected_excess(fitted: Posterior) -> None:
