@@ -20,7 +20,8 @@ class PlannerConfig:
     top: int = archive.TOP
     """So many of them are the best ones whatever they are like; the others are the best of other cells."""
     start: int = 0
-    """Networks drawn anew, spread over their sizes, before edits begin; the start population counts."""
+    """Networks drawn anew before edits begin: the largest, then each time the one farthest from all before. The start
+    population counts."""
     min_observations: int = 6
     """Trained trees before the posterior is used; until then plans are spread out."""
     quota: float = 0.25

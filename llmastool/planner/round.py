@@ -125,25 +125,21 @@ class Round:
         """Return the next pick and its reason; `owed` says whether it may go to a family that is owed a trial."""
         batch = self._batch
         if self._posterior is None:
-            if all(option.kind == FRESH for option in self._options):
-                return self._of_next_size(), NO_POSTERIOR
-            return batch.in_turn(worth, self._novelty), NO_POSTERIOR
+            if any(option.kind != FRESH for option in self._options):
+                return batch.in_turn(worth, self._novelty), NO_POSTERIOR
+            # Networks far apart say most of what costs and counts are worth; the first is an end by itself.
+            first = not self._seen and not batch.picks
+            return batch.best(self._sizes() if first else worth), NO_POSTERIOR
         index = batch.owed(worth, self._novelty) if owed and batch.waiting() else None
         return (index, QUOTA) if index is not None else (batch.best(worth), IMPROVEMENT)
 
-    def _of_next_size(self) -> int:
-        """Return the option whose size stands where that of the next network of the start should, of all sizes."""
-        number, count = len(self._observed) + len(self._batch.picks), max(self._config.start, 2)
-        allowed = self._batch.allowed()
-        sizes = np.array([self._options[i].profile.parameters for i in allowed])
-        order = np.argsort(sizes, kind="stable")
-        share = (number % count) / (count - 1)
-        return int(allowed[order[round(share * (len(order) - 1))]])
+    def _sizes(self) -> Floats:
+        return np.array([float(option.profile.parameters) for option in self._options])
 
     def _scores(self) -> Scores:
         posterior, objective = self._posterior, self._config.objective
         if posterior is None:
-            return Spread(self._coordinates, self._novelty)
+            return Spread(self._coordinates, self._novelty if self._seen else np.full(len(self._options), np.inf))
         if self._config.acquisition == "thompson":
             return Thompson(self._pool, self._rng)
         if objective.kind == "accuracy":

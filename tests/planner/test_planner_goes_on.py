@@ -16,7 +16,8 @@ from llmastool.planner.objective import ObjectiveConfig
 from llmastool.planner.plan import FRESH, Option, Plan, Record, Wishes
 from llmastool.planner.planner import Planner
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
-from tests.planner.synthetic import Network, doubles, draw, fresh, measure, options, record
+from llmastool.planner.space import FeatureSpace, distances
+from tests.planner.synthetic import Network, doubles, draw, fresh, measure, options, record, values
 
 CONFIG = PlannerConfig(posterior=PosteriorConfig(method="fit"))
 
@@ -54,18 +55,27 @@ def test_it_wishes_for_networks_until_there_is_a_start() -> None:
 
 
 @pytest.mark.parametrize("batch", [4, 1])
-def test_the_start_is_spread_over_sizes(batch: int) -> None:
+def test_the_start_is_the_largest_network_and_those_that_are_farthest(batch: int) -> None:
     planner = Planner(replace(CONFIG, start=4), 0, fresh=40)
-    networks = {n.id: n for n in draw(40, seed=1)}
+    drawn = draw(40, seed=1)
+    networks = {n.id: n for n in drawn}
     records: list[Record] = []
     for number in range(4 // batch):
         plans, report = planner.plan(records, fresh(list(networks.values())), batch, round=number)
         assert all(plan.kind == FRESH and plan.reason == NO_POSTERIOR and not plan.parent for plan in plans)
         assert report.posterior is None
         records += [record(networks.pop(plan.tree), 50.0, plan.to_json()) for plan in plans]
-    sizes = [r.profile.parameters for r in records if r.profile is not None]
-    ranks = [sum(n.profile().parameters < size for n in draw(40, seed=1)) for size in sizes]
-    assert ranks == pytest.approx([0, 13, 26, 39], abs=2)
+    assert records[0].tree == max(drawn, key=lambda n: n.profile().parameters).id
+
+    def nearest(ids: Sequence[str]) -> float:
+        found = FeatureSpace.fit(values(drawn)).transform(values([n for n in drawn if n.id in ids]))
+        apart = distances(found, found)
+        return float(apart[~np.eye(len(ids), dtype=bool)].min())
+
+    rng = np.random.default_rng(0)
+    ids = [n.id for n in drawn]
+    by_chance = [nearest([str(i) for i in rng.choice(ids, 4, replace=False)]) for _ in range(50)]
+    assert nearest([r.tree for r in records]) > np.quantile(by_chance, 0.9)
 
 
 def test_a_start_that_falls_is_tried_again() -> None:
