@@ -9,15 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llmastool import archive, final
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, read_json
 from llmastool.errors import DataError
 from llmastool.outcome import Outcome
 from llmastool.planner.report import Effect
 from llmastool.trees.profile import Profile
-
-VERSION = 1
-"""Version of the files that are read; another is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,7 @@ def load_archive(folder: Path) -> Archive:
     Raises:
         DataError: the file is missing, broken or of another version.
     """
-    value = _load(folder / "archive.json", "search", ("seed", "data", "rounds", "entries"))
+    value = _load(folder / "archive.json", "search", ("seed", "data", "rounds", "entries"), archive.VERSION)
     entries = [(Candidate.from_json(e["candidate"]), e) for e in value["entries"]]
     entries.sort(key=lambda pair: (pair[0].round, pair[0].index))
     rows = []
@@ -135,7 +133,7 @@ def load_final(folder: Path) -> Json:
     Raises:
         DataError: the file is missing, broken or of another version.
     """
-    return _load(folder / "final.json", "final", ("best", "finalists", "origins"))
+    return _load(folder / "final.json", "final", ("best", "finalists", "origins"), final.VERSION)
 
 
 def load_registry(folder: Path) -> Json:
@@ -144,10 +142,10 @@ def load_registry(folder: Path) -> Json:
     Raises:
         DataError: the file is missing or broken.
     """
-    return _load(folder / "summary.json", "registry", ("sources", "families", "reasons"), versioned=False)
+    return _load(folder / "summary.json", "registry", ("sources", "families", "reasons"))
 
 
-def _load(path: Path, stage: str, keys: Sequence[str], *, versioned: bool = True) -> Json:
+def _load(path: Path, stage: str, keys: Sequence[str], version: int | None = None) -> Json:
     cure = f"run the stage again: dvc repro {stage}"
     try:
         value = read_json(path)
@@ -157,8 +155,8 @@ def _load(path: Path, stage: str, keys: Sequence[str], *, versioned: bool = True
         raise DataError(f"{path}: expected JSON, got a broken file ({error}); {cure}") from None
     if not isinstance(value, Mapping):
         raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; {cure}")
-    if versioned and value.get("version") != VERSION:
-        raise DataError(f"{path}: expected version {VERSION}, got {value.get('version')!r}; {cure}")
+    if version is not None and value.get("version") != version:
+        raise DataError(f"{path}: expected version {version}, got {value.get('version')!r}; {cure}")
     missing = [key for key in keys if key not in value]
     if missing:
         raise DataError(f"{path}: expected the keys {', '.join(keys)}, {', '.join(missing)} missing; {cure}")

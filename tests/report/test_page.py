@@ -170,8 +170,8 @@ def test_missing_input_names_the_stage(tmp_path: Path) -> None:
     [
         ("{", "expected JSON, got a broken file"),
         ("[]", "expected a JSON object, got list"),
-        ('{"version": 2}', "expected version 1, got 2"),
-        ('{"version": 1, "seed": 0, "data": {}}', "rounds, entries missing"),
+        ('{"version": 1}', "expected version 2, got 1"),
+        ('{"version": 2, "seed": 0, "data": {}}', "rounds, entries missing"),
     ],
 )
 def test_broken_archive_is_refused(content: str, message: str, tmp_path: Path) -> None:
