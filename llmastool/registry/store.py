@@ -102,12 +102,13 @@ class Registry:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     contracts = tuple(Contract.from_json(c) for c in json.loads(row["contracts"]))
+    seen = json.loads(row["behaviour"])
     return Entry(
         module=row["module"],
         name=row["name"],
         family=row["family"],
         contracts=contracts,
-        behaviour=descriptors(contracts[0], Behaviour(**json.loads(row["behaviour"]))),
+        behaviour=descriptors(contracts[0], Behaviour(**seen)) if seen else (),
         docstring=row["docstring"],
         source=f"{row['source']} {row['version']}".strip(),
         duplicate_of=row["duplicate_of"],
