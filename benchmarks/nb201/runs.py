@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,6 @@ CAP = 0.4
 """Largest size in the capped setting, as a share of the largest."""
 PRICE = 0.15
 """Percentage points for a unit of weights in the priced setting."""
-
-
-EVERY_TIME = 40
-"""Evaluations after each of which the planner is asked for its incumbent."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,7 @@ def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int
     Returns:
         After every evaluation the regret of the incumbent, in percentage points free of noise, and the positions of
         all cells evaluated. The incumbent is the cell of the best noisy reward so far; for the planner, that of the
-        best estimate, as it has estimates to choose finalists by; after the first `EVERY_TIME` evaluations it is
-        chosen at every fifth alone, to save time.
+        best estimate, as it has estimates to choose finalists by.
     """
     space, noisy, open_ = problem.space, problem.noisy(seed), problem.open
     strategy, rng = make(problem, seed), np.random.default_rng([seed, 5])
@@ -99,22 +94,6 @@ def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int
             estimates = strategy.estimates(records) if isinstance(strategy, Planner) else {}
             incumbents.append(max(seen, key=lambda i: estimates.get(space.trees[i], noisy[i])))
     return problem.rewards[open_].max() - problem.rewards[incumbents], seen
-
-
-def _incumbent(
-    problem: Problem,
-    strategy: Strategy,
-    records: Sequence[Record],
-    seen: Sequence[int],
-    noisy: np.ndarray,
-    before: Sequence[int],
-) -> int:
-    estimates: Mapping[str, float] = {}
-    if isinstance(strategy, Planner):
-        if len(seen) > EVERY_TIME and len(seen) % 5:
-            return before[-1]
-        estimates = strategy.estimates(records)
-    return max(seen, key=lambda i: estimates.get(problem.space.trees[i], float(noisy[i])))
 
 
 _SHARED: dict[str, object] = {}

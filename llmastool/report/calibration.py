@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from llmastool.planner.report import QUOTA, SCORED
+from llmastool.planner.report import CENTRAL, QUOTA, SCORED
 from llmastool.report.inputs import Archive, Row
 from llmastool.report.marks import is_below, mark
 from llmastool.report.svg import Frame, el
@@ -29,7 +29,7 @@ class Prediction:
     @property
     def inside(self) -> bool:
         """Whether it came within the central 90 % interval of a normal prediction."""
-        return abs(self.came - self.expected) <= 1.645 * self.spread
+        return abs(self.came - self.expected) <= CENTRAL * self.spread
 
 
 def predictions(archive: Archive) -> list[Prediction]:
@@ -77,7 +77,7 @@ def summary(points: Sequence[Prediction]) -> str:
     error = sum(abs(p.came - p.expected) for p in points) / len(points)
     return (
         f"Of {len(points)} plans scored by the posterior and trained, {inside} came within its 90 % interval "
-        f"(1.645 spreads); the mean absolute error was {fixed(error)} points."
+        f"({CENTRAL} spreads); the mean absolute error was {fixed(error)} points."
     )
 
 
