@@ -70,7 +70,7 @@ QUICK = Recipe(epochs=3, batch_size=64, lr=0.1)
 """A few epochs: what a network can do soon."""
 
 DIGITS = Task(
-    data=DataConfig(path=str(ROOT / "assets" / "digits")),
+    data=DataConfig(path=str(ROOT / "assets" / "digits"), validation=0.4),
     recipe=QUICK,
     budget=Budget(parameters=2_000_000, flops=50_000_000),
     seconds=200.0,
