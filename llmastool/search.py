@@ -20,6 +20,7 @@ from llmastool.config import require
 from llmastool.filler.choose import make_filler
 from llmastool.outcome import Outcome
 from llmastool.planner.baselines.config import BaselinesConfig
+from llmastool.planner.beliefs import Beliefs
 from llmastool.planner.choose import make_strategy
 from llmastool.planner.explain import edits
 from llmastool.planner.plan import Record
@@ -178,11 +179,10 @@ class Search:
     def write(self, out: Path) -> None:
         """Write `archive.json`, `metrics.json` and `candidates.csv` into a folder."""
         reports = [{"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._rounds) if i]
-        records, planner = self._records(), self.strategy if isinstance(self.strategy, Planner) else None
-        estimates = planner.estimates(records) if planner else {}
-        write_archive(
-            out, self.entries(), self.params.seed, self.meta, reports, _explained(planner, records), estimates
-        )
+        records = self._records()
+        beliefs = self.strategy.beliefs(records) if isinstance(self.strategy, Planner) else None
+        explained, estimates = _explained(beliefs, records), beliefs.estimates() if beliefs else {}
+        write_archive(out, self.entries(), self.params.seed, self.meta, reports, explained, estimates)
 
     # -- what happens in a round ---------------------------------------------------------------------------------
 
@@ -255,9 +255,9 @@ class Search:
         ]
 
 
-def _explained(planner: Planner | None, records: Sequence[Record]) -> Json:
+def _explained(beliefs: Beliefs | None, records: Sequence[Record]) -> Json:
     """Return what paid: families, modules and motifs by the posterior, edits by what came of them."""
-    found = planner.explain(records) if planner else {}
+    found = beliefs.paid() if beliefs else {}
     found |= {f"edits by {key}": effects for key, effects in edits(records).items()}
     return {key: [effect.to_json() for effect in effects] for key, effects in found.items()}
 

@@ -14,7 +14,8 @@ import polars as pl
 
 from benchmarks.nb201.space import Space
 from llmastool.canonical import Json
-from llmastool.planner.plan import Record
+from llmastool.planner.beliefs import Beliefs
+from llmastool.planner.plan import Option, Plan, Record
 from llmastool.planner.planner import Planner
 from llmastool.planner.strategy import Strategy
 
@@ -76,24 +77,40 @@ def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int
     records: list[Record] = []
     seen: list[int] = []
     incumbents: list[int] = []
+
+    def chosen(beliefs: Beliefs | None) -> int:
+        estimates = beliefs.estimates() if beliefs is not None else {}
+        return max(seen, key=lambda i: estimates.get(space.trees[i], noisy[i]))
+
     for number in range(evaluations):
         if len(seen) >= evaluations:
             break
         n = min(batch, evaluations - len(seen))
         wishes = strategy.wishes(records, n, round=number)
         options = space.options(wishes, set(seen), open_, rng)
-        plans, _ = strategy.plan(records, options, n, round=number)
+        # What decides this round is believed after the last one: it says which of its cells was the best.
+        plans, beliefs = _decided(strategy, records, options, n, number)
         assert plans, f"no plan after {len(seen)} evaluations"
-        for plan in plans:
+        incumbents += [chosen(beliefs)] if seen else []
+        for last, plan in enumerate(plans, 1 - len(plans)):
             position = space.at[plan.tree]
             seen.append(position)
             accuracy = float(noisy[position])
             records.append(
                 Record(tree=plan.tree, profile=space.profiles[position], accuracy=accuracy, plan=plan.to_json())
             )
-            estimates = strategy.estimates(records) if isinstance(strategy, Planner) else {}
-            incumbents.append(max(seen, key=lambda i: estimates.get(space.trees[i], noisy[i])))
+            if last or len(seen) == evaluations:
+                incumbents.append(chosen(strategy.beliefs(records) if isinstance(strategy, Planner) else None))
     return problem.rewards[open_].max() - problem.rewards[incumbents], seen
+
+
+def _decided(
+    strategy: Strategy, records: Sequence[Record], options: Sequence[Option], n: int, number: int
+) -> tuple[list[Plan], Beliefs | None]:
+    if isinstance(strategy, Planner):
+        plans, _, beliefs = strategy.decide(records, options, n, round=number)
+        return plans, beliefs
+    return strategy.plan(records, options, n, round=number)[0], None
 
 
 _SHARED: dict[str, object] = {}

@@ -69,13 +69,13 @@ class Batch:
         """Return the allowed options with a family that is owed a trial."""
         return [int(i) for i in self.allowed() if self.fewest(int(i)) < self._trials]
 
-    def owed(self, scores: Floats, novelty: Floats) -> int | None:
-        """Return the allowed option with the family that had fewest trials, of the kind tried least, of highest score.
+    def owed(self, waiting: Sequence[int], scores: Floats, novelty: Floats) -> int | None:
+        """Return that of some options whose family had fewest trials, of the kind tried least, of highest score.
 
-        An option of novelty 0 teaches nothing about its family. None where every family had its trials.
+        An option of novelty 0 teaches nothing about its family. None where there is no other.
         """
-        allowed = [i for i in self.waiting() if novelty[i] > 0]
-        return min(allowed, key=lambda i: self._rank(i, scores), default=None)
+        new = [i for i in waiting if novelty[i] > 0]
+        return min(new, key=lambda i: self._rank(i, scores), default=None)
 
     def in_turn(self, scores: Floats, novelty: Floats) -> int:
         """Return the allowed option whose family, then kind, was tried least; of these the highest score."""

@@ -9,14 +9,13 @@ import numpy as np
 
 from llmastool import seeds
 from llmastool.planner import archive
+from llmastool.planner.beliefs import Beliefs, believe
 from llmastool.planner.config import PlannerConfig
-from llmastool.planner.explain import paid
 from llmastool.planner.objective import front
 from llmastool.planner.plan import Option, Plan, Record, Wishes
-from llmastool.planner.posterior import Posterior, fit
-from llmastool.planner.report import Effect, Report, calibration
+from llmastool.planner.report import Report, calibration
 from llmastool.planner.round import Round
-from llmastool.planner.table import Table, View
+from llmastool.planner.table import Table
 from llmastool.planner.threads import one_thread
 
 
@@ -66,7 +65,16 @@ class Planner:
     def plan(
         self, records: Sequence[Record], options: Sequence[Option], n: int, *, round: int
     ) -> tuple[list[Plan], Report]:
+        """Choose `n` options of distinct keys, as `decide` does."""
+        return self.decide(records, options, n, round=round)[:2]
+
+    def decide(
+        self, records: Sequence[Record], options: Sequence[Option], n: int, *, round: int
+    ) -> tuple[list[Plan], Report, Beliefs | None]:
         """Choose `n` options of distinct keys; all of them where there are fewer.
+
+        Returns the plans, what is to be reported of them, and what they were decided by: None while there are too few
+        observations, or where there was nothing to decide.
 
         Plans go to the highest worth (`config.acquisition` of `config.objective`) times probability of success, each
         pick after the beliefs that the picks before it imply; `config.quota` of all plans at most, counted over the
@@ -91,8 +99,10 @@ class Planner:
         trees += self._table.add((option.tree, option.profile) for option in distinct)
         # Without what only earlier rounds saw, so that a search that is resumed goes on as it would have.
         table = self._table.only(trees)
+        seed = int(rng.integers(2**31))
+        beliefs = believe(records, table, seed=seed, config=self.config) if distinct and n > 0 else None
+        posterior = beliefs.posterior if beliefs is not None else None
         with one_thread():
-            posterior = self._posterior(records, table, rng) if distinct and n > 0 else None
             choice = Round(self.config, records, distinct, n, table, posterior, rng)
             plans = choice.plans(before=round * n)
         report = Report(
@@ -104,49 +114,10 @@ class Planner:
             posterior=None if posterior is None else posterior.diagnostics.to_json(),
             calibration=calibration(records),
         )
-        return plans, report
+        return plans, report, beliefs
 
-    def posterior(self, records: Sequence[Record]) -> Posterior | None:
+    def beliefs(self, records: Sequence[Record]) -> Beliefs | None:
         """Return what is believed after these records; None while there are too few observations."""
-        return self._believed(records)[0]
-
-    def explain(self, records: Sequence[Record]) -> dict[str, list[Effect]]:
-        """Return what families, modules and motifs are worth after these records; nothing while that is too early."""
-        posterior, view = self._believed(records)
-        with one_thread():
-            return paid(posterior, view) if posterior is not None else {}
-
-    def estimates(self, records: Sequence[Record]) -> dict[str, float]:
-        """Return what each network is believed to reach on average over trainings, in percent; nothing while too early.
-
-        It lies between the mean of its `n` accuracies, which luck is part of, and what the model says, which its
-        features do not tell all of. Which of the two keeps them apart is not known; they are taken for equal, and so
-        the mean has the weight `n / (n + 1)`.
-        """
-        posterior, view = self._believed(records)
-        if posterior is None:
-            return {}
-        came: dict[str, list[float]] = {}
-        for record in archive.usable(records):
-            if record.accuracy is not None:
-                came.setdefault(record.tree, []).append(record.accuracy)
-        with one_thread():
-            believed = posterior.accuracy(view.values(list(came)))[0].tolist()
-        return {
-            tree: (sum(values) + model) / (len(values) + 1)
-            for (tree, values), model in zip(came.items(), believed, strict=True)
-        }
-
-    def _believed(self, records: Sequence[Record]) -> tuple[Posterior | None, View]:
         view = self._table.only(self._table.add((r.tree, r.profile) for r in records if r.profile is not None))
-        with one_thread():
-            return self._posterior(records, view, seeds.generator(self.seed, "planner", "posterior")), view
-
-    def _posterior(self, records: Sequence[Record], table: View, rng: np.random.Generator) -> Posterior | None:
-        seed = int(rng.integers(2**31))
-        if len(archive.usable(records)) < self.config.min_observations:
-            return None
-        # Accuracies that are no use go in as well: the fit leaves them out, and its diagnostics say so.
-        told = [(r.tree, r.accuracy) for r in records if r.profile and r.accuracy is not None]
-        accuracies = [accuracy for _, accuracy in told]
-        return fit(table.values([tree for tree, _ in told]), accuracies, seed=seed, config=self.config.posterior)
+        seed = int(seeds.generator(self.seed, "planner", "posterior").integers(2**31))
+        return believe(records, view, seed=seed, config=self.config)

@@ -130,7 +130,8 @@ class Round:
             # Networks far apart say most of what costs and counts are worth; the first is an end by itself.
             first = not self._seen and not batch.picks
             return batch.best(self._sizes() if first else worth), NO_POSTERIOR
-        index = batch.owed(worth, self._novelty) if owed and batch.waiting() else None
+        waiting = batch.waiting() if owed else []
+        index = batch.owed(waiting, worth, self._novelty) if waiting else None
         return (index, QUOTA) if index is not None else (batch.best(worth), IMPROVEMENT)
 
     def _sizes(self) -> Floats:

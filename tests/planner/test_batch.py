@@ -126,18 +126,18 @@ def test_what_no_network_holds_is_owed_first() -> None:
     batch = _batch(choice, 6, records)
     novelty = np.ones(len(choice))
     for _ in range(2):
-        index = batch.owed(worth, novelty)
+        index = _owed(batch, worth, novelty)
         assert index is not None and choice[index].family == FAMILIES[-1]
         batch.add(index)
     assert batch.families[FAMILIES[-1]] == 2
-    assert batch.owed(worth, novelty) is None
+    assert _owed(batch, worth, novelty) is None
 
 
 def test_a_family_gets_there_by_any_part_of_a_network() -> None:
     """Nothing planned attention, but two networks hold it."""
     mixed = [record(Network(("attention", *("mixer",) * 5), (width,) * 6), 50.0) for width in (1, 2)]
     choice = options([Network(("mixer",) * 6, (1,) * 6)], {r.tree for r in mixed})[0]
-    index = _batch(choice, 4, mixed).owed(np.ones(len(choice)), np.ones(len(choice)))
+    index = _owed(_batch(choice, 4, mixed), np.ones(len(choice)), np.ones(len(choice)))
     assert index is not None and choice[index].family not in ("attention", "mixer")
 
 
@@ -145,8 +145,8 @@ def test_nothing_is_owed_after_the_trials() -> None:
     records = _only(*FAMILIES)
     choice = options([Network((FAMILIES[0],) * 6, (3,) * 6)], {r.tree for r in records})[0]
     ones = np.ones(len(choice))
-    assert _batch(choice, 4, records, trials=2).owed(ones, ones) is None
-    assert _batch(choice, 4, records, trials=3).owed(ones, ones) is not None
+    assert _owed(_batch(choice, 4, records, trials=2), ones, ones) is None
+    assert _owed(_batch(choice, 4, records, trials=3), ones, ones) is not None
 
 
 def test_failures_count_as_trials() -> None:
@@ -154,16 +154,16 @@ def test_failures_count_as_trials() -> None:
     choice = options([Network((FAMILIES[0],) * 6, (1,) * 6)], {r.tree for r in records})[0]
     ones = np.ones(len(choice))
     last = next(option for option in choice if option.family == FAMILIES[-1])
-    assert _batch(choice, 4, [*records, _fallen(last)]).owed(ones, ones) is not None
-    assert _batch(choice, 4, [*records, _fallen(last, 0), _fallen(last, 1)]).owed(ones, ones) is None
+    assert _owed(_batch(choice, 4, [*records, _fallen(last)]), ones, ones) is not None
+    assert _owed(_batch(choice, 4, [*records, _fallen(last, 0), _fallen(last, 1)]), ones, ones) is None
 
 
 def test_what_was_seen_teaches_nothing() -> None:
     choice = options([Network((FAMILIES[0],) * 6, (1,) * 6)], set())[0]
-    assert _batch(choice, 4).owed(np.ones(len(choice)), np.zeros(len(choice))) is None
+    assert _owed(_batch(choice, 4), np.ones(len(choice)), np.zeros(len(choice))) is None
     novelty = np.zeros(len(choice))
     novelty[5] = 1.0
-    assert _batch(choice, 4).owed(np.ones(len(choice)), novelty) == 5
+    assert _owed(_batch(choice, 4), np.ones(len(choice)), novelty) == 5
     assert _batch(choice, 4).in_turn(np.ones(len(choice)), novelty) == 5
 
 
@@ -203,3 +203,7 @@ def test_failures_lower_what_has_failed() -> None:
     assert chance([away] * 3, other) > chance([away] * 3, failed)
     assert Success([]).probability(failed) == 0.5
     assert chance([replace(failed, after="first")], failed) == pytest.approx(chance([away], failed))
+
+
+def _owed(batch: Batch, scores: np.ndarray, novelty: np.ndarray) -> int | None:
+    return batch.owed(batch.waiting(), scores, novelty)

@@ -87,5 +87,7 @@ def test_a_planner_explains_nothing_before_it_believes_anything() -> None:
     networks = draw(12, seed=1)
     records = [record(n, a) for n, a in zip(networks, measure(networks, seed=1), strict=True)]
     planner = Planner(PlannerConfig(posterior=CONFIG), seed=0)
-    assert planner.explain(records[:3]) == {}
-    assert planner.explain(records)["family"]
+    assert planner.beliefs(records[:3]) is None
+    beliefs = planner.beliefs(records)
+    assert beliefs is not None
+    assert beliefs.paid()["family"]

@@ -246,7 +246,7 @@ def test_estimates_take_luck_out_of_accuracies() -> None:
     truth = dict(zip((n.id for n in networks), measure(networks, 3), strict=True))
     luck = np.random.default_rng(1).normal(0.0, 3.0, len(networks))
     records = [record(n, truth[n.id] + e) for n, e in zip(networks, luck, strict=True)]
-    found = Planner(CONFIG, seed=0).estimates(records)
+    found = _estimates(records)
     assert found.keys() == truth.keys()
     # Of the better half; the accuracies of the others are warped.
     better = [i for i, n in enumerate(networks) if truth[n.id] >= statistics.median(truth.values())]
@@ -255,11 +255,15 @@ def test_estimates_take_luck_out_of_accuracies() -> None:
 
     # Trained nine times more with the same outcome, it was no luck.
     again = [replace(records[0], plan=None) for _ in range(9)]
-    sure = Planner(CONFIG, seed=0).estimates([*records, *again])[records[0].tree]
+    sure = _estimates([*records, *again])[records[0].tree]
     came = records[0].accuracy or 0.0
     assert abs(sure - came) < abs(found[records[0].tree] - came)
 
-    assert Planner(CONFIG, seed=0).estimates(records[:3]) == {}
-    assert networks[1].id not in Planner(CONFIG, seed=0).estimates(
-        [records[0], record(networks[1], None), *records[2:]]
-    )
+    assert networks[1].id not in _estimates([records[0], record(networks[1], None), *records[2:]])
+    assert Planner(CONFIG, seed=0).beliefs(records[:3]) is None
+
+
+def _estimates(records: Sequence[Record]) -> dict[str, float]:
+    beliefs = Planner(CONFIG, seed=0).beliefs(records)
+    assert beliefs is not None
+    return beliefs.estimates()

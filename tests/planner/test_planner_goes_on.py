@@ -100,8 +100,8 @@ def test_networks_drawn_anew_compete_with_edits() -> None:
     )
     assert [(plan.kind, plan.tree) for plan in plans] == [(FRESH, good.id)]
     best = max(r.accuracy or 0.0 for r in records)
-    mean = Planner(CONFIG, 0).posterior(records)
-    assert mean is not None
+    beliefs = Planner(CONFIG, 0).beliefs(records)
+    assert beliefs is not None
     assert abs(plans[0].expected_gain - (good.accuracy() - best)) < 4 * plans[0].spread
 
 
