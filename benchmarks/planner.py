@@ -80,6 +80,7 @@ PARTS: dict[str, Callable[[Setting], Json]] = {
     "batches": _tables(tables.batches),
     "ablations": _tables(tables.ablations),
     "variations": _tables(tables.variations),
+    "price told": _tables(tables.price_told),
     "nuts": _tables(tables.nuts),
     "updates": Setting.updates,
     "coverage": Setting.coverage,

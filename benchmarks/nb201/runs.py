@@ -38,6 +38,8 @@ class Problem:
     """Standard deviation of an evaluation, in percentage points."""
     accuracies: np.ndarray
     """Test accuracy of every cell after 200 epochs, mean over seeds, in percent."""
+    price_told: bool = False
+    """Whether evaluations give accuracies, and the price is for who searches to take off, instead of their sum."""
 
     @staticmethod
     def of(space: Space, table: Path, data: str, setting: str, noise: float) -> Problem:
@@ -47,7 +49,16 @@ class Problem:
     @property
     def rewards(self) -> np.ndarray:
         """What is searched for, free of noise."""
-        return self.accuracies - (PRICE * self.space.units if self.setting == "priced" else 0.0)
+        return self.accuracies - self._prices
+
+    @property
+    def charges(self) -> np.ndarray:
+        """What is taken off what evaluations give."""
+        return self._prices if self.price_told else np.zeros(len(self.accuracies))
+
+    @property
+    def _prices(self) -> np.ndarray:
+        return PRICE * self.space.units if self.setting == "priced" else np.zeros(len(self.accuracies))
 
     @property
     def open(self) -> np.ndarray:
@@ -57,22 +68,23 @@ class Problem:
 
     def noisy(self, seed: int) -> np.ndarray:
         """Return what evaluations give: the noise is fixed for a cell and a seed."""
-        return self.rewards + np.random.default_rng([seed, 77]).normal(0.0, self.noise, len(self.rewards))
+        told = self.rewards + self.charges
+        return told + np.random.default_rng([seed, 77]).normal(0.0, self.noise, len(told))
 
 
 Make = Callable[[Problem, int], Strategy]
 """Makes a strategy for a problem and a seed."""
 
 
-def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int) -> tuple[np.ndarray, list[int]]:
+def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int) -> np.ndarray:
     """Run one search.
 
     Returns:
-        After every evaluation the regret of the incumbent, in percentage points free of noise, and the positions of
-        all cells evaluated. The incumbent is the cell of the best noisy reward so far; for the planner, that of the
-        best estimate, as it has estimates to choose finalists by.
+        After every evaluation the regret of the incumbent, in percentage points free of noise. The incumbent is the
+        cell of the best noisy reward so far; for the planner, that of the best estimate, as it has estimates to choose
+        finalists by.
     """
-    space, noisy, open_ = problem.space, problem.noisy(seed), problem.open
+    space, noisy, open_, charges = problem.space, problem.noisy(seed), problem.open, problem.charges
     strategy, rng = make(problem, seed), np.random.default_rng([seed, 5])
     records: list[Record] = []
     seen: list[int] = []
@@ -80,7 +92,7 @@ def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int
 
     def chosen(beliefs: Beliefs | None) -> int:
         estimates = beliefs.estimates() if beliefs is not None else {}
-        return max(seen, key=lambda i: estimates.get(space.trees[i], noisy[i]))
+        return max(seen, key=lambda i: estimates.get(space.trees[i], noisy[i]) - charges[i])
 
     for number in range(evaluations):
         if len(seen) >= evaluations:
@@ -101,7 +113,7 @@ def search(problem: Problem, make: Make, seed: int, evaluations: int, batch: int
             )
             if last or len(seen) == evaluations:
                 incumbents.append(chosen(strategy.beliefs(records) if isinstance(strategy, Planner) else None))
-    return problem.rewards[open_].max() - problem.rewards[incumbents], seen
+    return np.asarray(problem.rewards[open_].max() - problem.rewards[incumbents])
 
 
 def _decided(
@@ -118,7 +130,7 @@ _SHARED: dict[str, object] = {}
 
 def _one(seed: int) -> np.ndarray:
     problem, make, evaluations, batch = _SHARED["task"]  # type: ignore[misc]
-    return search(problem, make, seed, evaluations, batch)[0]
+    return search(problem, make, seed, evaluations, batch)
 
 
 def regrets(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.nb201 import methods
-from benchmarks.nb201.runs import PRICE, SETTINGS, Make, Problem, regrets, search, summary
+from benchmarks.nb201.runs import PRICE, SETTINGS, Make, Problem, regrets, summary
 from benchmarks.nb201.space import Space
 from llmastool.canonical import Json
 
@@ -127,28 +125,19 @@ def batches(bench: Bench) -> Json:
 
 
 def variations(bench: Bench) -> Json:
-    """Other ways to decide: Thompson's draws; the price told apart from the accuracy."""
-    points = PRICE / PARAMETERS_OF_A_UNIT * 1e6
-    problem = bench.problem("cifar100", 0.3, "priced")
-    told = Problem(problem.space, problem.data, "open", problem.noise, problem.accuracies)
-    known = _regret_at_price(told, methods.knowing_the_price(points), bench)
-    return {
-        "thompson": variants(bench, {"thompson": methods.THOMPSON})["thompson"],
-        "price known, priced": summary(known, BUDGETS, LEVEL),
-    }
+    """Another way to decide: Thompson's draws."""
+    return {"thompson": variants(bench, {"thompson": methods.THOMPSON})["thompson"]}
 
 
-def _regret_at_price(told: Problem, make: Make, bench: Bench) -> np.ndarray:
-    """Search with accuracies told; the regret is that of accuracy less the price."""
-    found = []
-    prices = PRICE * told.space.units
-    net = told.accuracies - prices
-    for seed in range(bench.form.ablated):
-        seen = np.array(search(told, make, seed, bench.form.ablated_evaluations, 1)[1])
-        noisy = told.noisy(seed) - prices
-        best = seen[[int(np.argmax(noisy[seen[: i + 1]])) for i in range(len(seen))]]
-        found.append(net.max() - net[best])
-    return np.stack(found)
+def price_told(bench: Bench) -> Json:
+    """The priced setting where the planner is told accuracies and the price, instead of their sum."""
+    make = methods.knowing_the_price(PRICE / PARAMETERS_OF_A_UNIT * 1e6)
+    found = {}
+    for data in ("cifar100", "cifar10"):
+        problem = replace(bench.problem(data, 0.3, "priced"), price_told=True)
+        regret = regrets(problem, make, range(bench.form.ours), bench.form.evaluations)
+        found[data] = summary(regret, BUDGETS, LEVEL)
+    return found
 
 
 def nuts(bench: Bench) -> Json:
