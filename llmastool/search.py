@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias, get_args
 
@@ -25,6 +26,7 @@ from llmastool.planner.choose import make_strategy
 from llmastool.planner.explain import edits
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
+from llmastool.proposals.questions import Asked
 from llmastool.registry.store import Registry
 from llmastool.training.data import load_meta
 from llmastool.training.job import Job, Parent
@@ -207,8 +209,14 @@ class Search:
         wishes = self.strategy.wishes(records, config.per_round, round=number)
         wishes = replace(wishes, edits=min(wishes.edits, config.pool))
         options, _ = self.bench.options(wishes, known, start=self.params.start, seed=(seed, "pool", number))
-        plans, report = self.strategy.plan(records, options, config.per_round, round=number)
+        planner, beliefs = self.strategy if isinstance(self.strategy, Planner) else None, None
+        if planner is None:
+            plans, report = self.strategy.plan(records, options, config.per_round, round=number)
+        else:
+            plans, report, beliefs = planner.decide(records, options, config.per_round, round=number)
         asked, counts = self.bench.questions(plans, seed, number)
+        if planner is not None and beliefs is not None:
+            asked = _weighed(asked, planner.worth(records, [o for a in asked for o in a.options()], beliefs))
         fills = self.filler.fill([a.question for a in asked])
         made = [
             _proposed(a.candidate(fill, number, index), a.children[fill.key].profile)
@@ -253,6 +261,12 @@ class Search:
             )
             for e in self.entries()
         ]
+
+
+def _weighed(asked: Sequence[Asked], worths: Sequence[float]) -> list[Asked]:
+    """Return questions with what the planner expects of all their choices, one after another."""
+    rest = iter(worths)
+    return [a.weighed(list(islice(rest, len(a.children)))) for a in asked]
 
 
 def _explained(beliefs: Beliefs | None, records: Sequence[Record]) -> Json:

@@ -45,7 +45,10 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         (LEAST + "seed: one\n", r"^params\.seed: expected int, got 'one'$"),
         (LEAST + "data: {validation: 1.5}\n", r"^params\.data\.validation: expected a share between 0 and 1, got 1.5$"),
         (LEAST + "search: {rounds: true}\n", r"^params\.search\.rounds: expected int, got True$"),
-        (LEAST + "filler: {kind: oracle}\n", r"^params\.filler\.kind: expected one of 'auto', 'rules', 'openai', got"),
+        (
+            LEAST + "filler: {kind: oracle}\n",
+            r"^params\.filler\.kind: expected one of 'auto', 'rules', 'posterior', 'openai', got",
+        ),
         ("training: {recipe: {epochs: 1}}\n", r"^params\.mining: missing; add it to params$"),
         (
             "mining: {sources: []}\ntraining: {recipe: {epochs: 1}}\n",

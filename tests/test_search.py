@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from llmastool.archive import fingerprint, read_archive
 from llmastool.candidate import Candidate
 from llmastool.canonical import read_json, read_lines
 from llmastool.errors import ConfigError, DataError
+from llmastool.filler.config import FillerConfig
 from llmastool.outcome import Outcome
 from llmastool.params import Params
+from llmastool.planner.config import PlannerConfig
+from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.plan import FRESH
 from llmastool.search import Search
 from llmastool.training import job as training
@@ -108,6 +112,27 @@ def test_the_fillers_replies_are_replayed_from_the_ledger(finished: Search, open
         step(search)
     assert fingerprint(search.entries()) == fingerprint(finished.entries())
     assert (tmp_path / "fills.jsonl").read_bytes() == (finished.run / "fills.jsonl").read_bytes()
+
+
+def test_a_filler_can_follow_the_planner(finished: Search, registry_folder: Path, tmp_path: Path) -> None:
+    """It settles the last round again, with a planner that believes something."""
+    events = [e for e in (finished.run / "events.jsonl").read_text().splitlines(keepends=True)]
+    last = max(i for i, line in enumerate(events) if '"asked"' in line)
+    (tmp_path / "events.jsonl").write_text("".join(events[:last]))
+    params = replace(
+        finished.params,
+        planner=PlannerConfig(min_observations=3, posterior=PosteriorConfig(method="fit")),
+        filler=FillerConfig(kind="posterior"),
+    )
+    with Search.open(params, registry_folder, finished.data, tmp_path) as search:
+        fills = [c.fill for c in search.ask()]
+    lines = read_lines(tmp_path / "fills.jsonl")
+    assert len(fills) == len(lines) == 3
+    for fill, line in zip(fills, lines, strict=True):
+        worths = {choice["key"]: choice["worth"] for choice in line["question"]["choices"]}
+        assert fill is not None and fill["filler"] == "posterior"
+        assert worths[fill["key"]] == max(worths.values()) >= 0
+    assert max(len(line["question"]["choices"]) for line in lines) > 1
 
 
 def test_what_was_told_is_not_told_twice(finished: Search) -> None:

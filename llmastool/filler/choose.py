@@ -8,6 +8,7 @@ from pathlib import Path
 from llmastool.errors import ConfigError
 from llmastool.filler.config import FillerConfig
 from llmastool.filler.ledger import Ledger
+from llmastool.filler.posterior import PosteriorFiller
 from llmastool.filler.question import Filler
 from llmastool.filler.rules import RulesFiller
 from llmastool.registry.unbuilt import Proposes
@@ -24,6 +25,8 @@ def make_filler(config: FillerConfig, ledger_path: Path) -> Filler:
     """
     asked = asks_llm(config)
     ledger = Ledger(ledger_path)
+    if config.kind == "posterior":
+        return PosteriorFiller(ledger)
     if not asked:
         return RulesFiller(ledger)
     from llmastool.filler.llm import OpenAIFiller  # the client takes 0.7 s to import
@@ -60,4 +63,4 @@ def asks_llm(config: FillerConfig) -> bool:
             "filler.kind: expected a key or an endpoint for 'openai', got neither; set OPENAI_API_KEY, OPENAI_BASE_URL "
             "or filler.base_url, or set filler.kind to 'rules'"
         )
-    return set_up and config.kind != "rules"
+    return set_up and config.kind in ("auto", "openai")

@@ -12,8 +12,9 @@ from llmastool.config import require
 class FillerConfig:
     """Who settles what a plan leaves open. The key is no parameter: it comes from `OPENAI_API_KEY` alone."""
 
-    kind: Literal["auto", "rules", "openai"] = "auto"
-    """`rules` draws at random, without an LLM; `openai` asks one; `auto` asks one where a key or base URL is set."""
+    kind: Literal["auto", "rules", "posterior", "openai"] = "auto"
+    """`rules` draws at random, `posterior` takes what the planner expects most of, both without an LLM; `openai` asks
+    one; `auto` asks one where a key or base URL is set, and draws at random otherwise."""
     model: str = "gpt-5-mini"
     """Name of the model, as the endpoint knows it."""
     base_url: str | None = None

@@ -25,6 +25,8 @@ class Choice:
     """What it is, for the reader: module, arguments, parameters, what it does. Mined text in it is untrusted."""
     weight: float = 1.0
     """Prior weight for a filler that draws at random; positive."""
+    worth: float | None = None
+    """What the planner expects of it, for a filler that follows the planner; None where it believes nothing yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,12 @@ class Question:
 
     @property
     def id(self) -> str:
-        """Hash of all that the filler sees, 16 hexadecimal digits; the key under which an answer is replayed."""
-        return digest({"context": self.context, "choices": [asdict(c) for c in self.choices], "seed": self.seed})[:16]
+        """Hash of all that an LLM or a draw goes by, 16 hexadecimal digits; the key under which an answer is replayed.
+
+        Worths are left out: their last digits may differ from machine to machine.
+        """
+        choices = [{"key": c.key, "text": c.text, "weight": c.weight} for c in self.choices]
+        return digest({"context": self.context, "choices": choices, "seed": self.seed})[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,7 @@ class Fill:
     rationale: str
     """Why, in at most `MAX_RATIONALE` characters."""
     filler: str
-    """Who answered: `rules`, or `openai:<model>`."""
+    """Who answered: `rules`, `posterior`, or `openai:<model>`."""
     fallback: str = ""
     """Why `rules` had to answer in another filler's place; empty when it had not."""
     prompt_tokens: int = 0

@@ -116,6 +116,21 @@ class Planner:
         )
         return plans, report, beliefs
 
+    def worth(self, records: Sequence[Record], options: Sequence[Option], beliefs: Beliefs) -> list[float]:
+        """Return what options are worth by what was believed when a round was decided, each by itself.
+
+        Args:
+            records: all that was evaluated, in order.
+            options: what could be done, maybe other things than were decided about.
+            beliefs: what `decide` returned for the same records.
+        """
+        trees = self._table.add((r.tree, r.profile) for r in records if r.profile is not None)
+        trees += self._table.add((option.tree, option.profile) for option in options)
+        view = self._table.only(trees, after=beliefs.view)
+        rng = seeds.generator(self.seed, "planner", "worth", len(records))
+        with one_thread():
+            return Round(self.config, records, options, 0, view, beliefs.posterior, rng).worth().tolist()
+
     def beliefs(self, records: Sequence[Record]) -> Beliefs | None:
         """Return what is believed after these records; None while there are too few observations."""
         view = self._table.only(self._table.add((r.tree, r.profile) for r in records if r.profile is not None))

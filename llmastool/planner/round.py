@@ -60,6 +60,10 @@ class Round:
         """Trials by family, those of the picks included."""
         return self._batch.families
 
+    def worth(self) -> Floats:
+        """Return what every option is worth by itself, shape `(options,)`; units as `config.acquisition` has them."""
+        return self._scores().values() * self._chances()
+
     def plans(self, *, before: int) -> list[Plan]:
         """Pick; `before` is how many plans earlier rounds made, which settles the quota's turn."""
         n = min(self._n, len(self._options))

@@ -45,19 +45,25 @@ class View:
         rows = [self._rows[tree] for tree in trees]
         return {group: matrix[rows].toarray() for group, matrix in self._matrices.items()}
 
-    def only(self, trees: Iterable[str]) -> View:
+    def only(self, trees: Iterable[str], after: View | None = None) -> View:
         """Return a view of fewer networks, as it would be had nothing else ever been: columns by name, none empty.
 
         Sums over columns depend in their last digits on what else there is and in which order it came.
+
+        Args:
+            trees: ids of the networks.
+            after: an earlier view of this table, whose columns come first, in their places.
         """
         ids = list(dict.fromkeys(trees))
         rows = [self._rows[tree] for tree in ids]
         columns, matrices = {}, {}
         for group, matrix in self._matrices.items():
             part, names = matrix[rows], self.columns[group]
-            fixed = len(SIZES) if group == "cost" else 0
-            used = np.flatnonzero(np.bincount(part.indices, minlength=len(names)))
-            order = [*range(fixed), *sorted((i for i in used.tolist() if i >= fixed), key=names.__getitem__)]
+            place_of = {name: i for i, name in enumerate(names)}
+            known = SIZES if group == "cost" else ()
+            first = [place_of[name] for name in (known if after is None else after.columns[group])]
+            used = set(np.flatnonzero(np.bincount(part.indices, minlength=len(names))).tolist())
+            order = [*first, *sorted(used.difference(first), key=names.__getitem__)]
             columns[group] = [names[i] for i in order]
             place = np.zeros(len(names), dtype=np.int32)
             place[order] = np.arange(len(order), dtype=np.int32)
@@ -94,9 +100,9 @@ class Table:
             self._view = View(names, self._kin, self._rows, matrices, self._families)
         return self._view
 
-    def only(self, trees: Iterable[str]) -> View:
+    def only(self, trees: Iterable[str], after: View | None = None) -> View:
         """Return some of the networks; see `View.only`."""
-        return self.view.only(trees)
+        return self.view.only(trees, after)
 
     def names(self, group: str) -> list[str]:
         """Return the names of a group's columns, in order."""

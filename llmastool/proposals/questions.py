@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from llmastool import seeds
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, dumps
 from llmastool.filler.question import Choice, Fill, Question
-from llmastool.planner.plan import Plan
+from llmastool.planner.plan import Option, Plan
 from llmastool.proposals.fresh import Drawn
 from llmastool.proposals.pool import Child, Pool
 from llmastool.trees.profile import Profile
@@ -48,6 +48,18 @@ class Asked:
             plan=self.plan.to_json(),
             fill=fill.to_json(),
         )
+
+    def options(self) -> list[Option]:
+        """Return what the planner would choose from, were every choice of the question an option of its own."""
+        plan = self.plan
+        what = {"parent": plan.parent, "slot": plan.slot, "kind": plan.kind, "family": plan.family, "after": plan.after}
+        return [Option(**what, profile=child.profile, tree=child.tree.id) for child in self.children.values()]
+
+    def weighed(self, worths: Sequence[float]) -> Asked:
+        """Return the same with what the planner expects of every choice, in the order of `options`."""
+        known = dict(zip(self.children, worths, strict=True))
+        choices = tuple(replace(choice, worth=known[choice.key]) for choice in self.question.choices)
+        return replace(self, question=replace(self.question, choices=choices))
 
     def to_json(self) -> Json:
         """Return a JSON value that `from_json` reads back."""

@@ -241,6 +241,27 @@ def test_configuration_is_checked(values: dict, message: str) -> None:
         from_mapping(PlannerConfig, values)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"objective": ObjectiveConfig(kind="price", price=20.0)}, {"objective": ObjectiveConfig(kind="front")}],
+    ids=["accuracy", "price", "front"],
+)
+def test_what_is_decided_by_is_what_single_options_are_worth(changes: dict) -> None:
+    records = _start(20, seed=3)
+    choice = _options(records, 3, 20, parents=6)
+    planner = Planner(replace(CONFIG, quota=0.0, **changes), seed=0)
+    plans, _, beliefs = planner.decide(records, choice, 1, round=1)
+    assert beliefs is not None
+    some = [option for option in choice if option.key == plans[0].key] + choice[:15]
+    worths = planner.worth(records, some, beliefs)
+    assert max(worths) == pytest.approx(worths[0], rel=1e-6)
+    assert len(set(worths)) > 5
+    other = draw(30, seed=11)[-3:]
+    unseen = planner.worth(records, [replace(some[0], tree=n.id, profile=n.profile()) for n in other], beliefs)
+    assert len(unseen) == 3
+    assert all(np.isfinite(unseen))
+
+
 def test_estimates_take_luck_out_of_accuracies() -> None:
     networks = draw(60, seed=3)
     truth = dict(zip((n.id for n in networks), measure(networks, 3), strict=True))

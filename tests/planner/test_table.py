@@ -65,6 +65,22 @@ def test_a_part_of_a_table_is_as_if_nothing_else_had_been() -> None:
     assert whole.only([]).values([])["cost"].shape == (0, 2)
 
 
+def test_a_later_part_keeps_the_columns_of_an_earlier_one() -> None:
+    networks = draw(40, seed=0)
+    table = Table()
+    ids = table.add((n.id, n.profile()) for n in networks)
+    earlier = table.only(ids[:6])
+    later = table.only(ids[4:12], after=earlier)
+    fresh = table.only(ids[4:12])
+    for group in GROUPS:
+        width = len(earlier.names(group))
+        assert later.names(group)[:width] == earlier.names(group)
+        assert set(later.names(group)) == set(earlier.names(group)) | set(fresh.names(group))
+        at = [later.names(group).index(name) for name in fresh.names(group)]
+        assert np.array_equal(later.values(ids[4:12])[group][:, at], fresh.values(ids[4:12])[group])
+        assert np.array_equal(later.values(ids[4:6])[group][:, :width], earlier.values(ids[4:6])[group])
+
+
 def test_sizes_are_the_first_costs() -> None:
     assert tuple(Table().names("cost")[:2]) == SIZES
     assert Table().values([])["cost"].shape == (0, 2)

@@ -1,0 +1,43 @@
+"""The filler that follows the planner: of every short list it takes what the planner expects most of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from llmastool.filler.ledger import Exchange, Ledger
+from llmastool.filler.question import Fill, Question
+from llmastool.filler.rules import draw
+
+POSTERIOR = "posterior"
+"""Name under which this filler signs."""
+
+
+class PosteriorFiller:
+    """Answers with the choice of the highest worth. What its ledger knows is answered from there."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def fill(self, questions: Sequence[Question]) -> list[Fill]:
+        """Answer the questions, in order, one fill each."""
+        for question in questions:
+            if self._ledger.find(question) is None:
+                self._ledger.record(Exchange(question=question, fill=best(question)))
+        return [self._ledger.answer(question) for question in questions]
+
+
+def best(question: Question) -> Fill:
+    """Take the choice of the highest worth, the first of equals; draw by weight where no choice has one."""
+    worths = {choice.key: choice.worth for choice in question.choices if choice.worth is not None}
+    if not worths:
+        return replace(draw(question), fallback="the planner believes nothing yet")
+    key = max(worths, key=lambda k: worths[k])
+    others = [worth for other, worth in worths.items() if other != key]
+    beside = f"; the next {max(others):.3g}" if others else ""
+    return Fill(
+        question=question.id,
+        key=key,
+        rationale=f"the planner expects most of it: {worths[key]:.3g} of {len(worths)}{beside}",
+        filler=POSTERIOR,
+    )
