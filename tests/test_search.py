@@ -116,18 +116,19 @@ def test_the_fillers_replies_are_replayed_from_the_ledger(finished: Search, open
 
 def test_a_filler_can_follow_the_planner(finished: Search, registry_folder: Path, tmp_path: Path) -> None:
     """It settles the last round again, with a planner that believes something."""
-    events = [e for e in (finished.run / "events.jsonl").read_text().splitlines(keepends=True)]
+    events = (finished.run / "events.jsonl").read_text().splitlines(keepends=True)
     last = max(i for i, line in enumerate(events) if '"asked"' in line)
     (tmp_path / "events.jsonl").write_text("".join(events[:last]))
     params = replace(
         finished.params,
         planner=PlannerConfig(min_observations=3, posterior=PosteriorConfig(method="fit")),
         filler=FillerConfig(kind="posterior"),
+        search=replace(finished.params.search, pool=60, per_round=6),
     )
     with Search.open(params, registry_folder, finished.data, tmp_path) as search:
         fills = [c.fill for c in search.ask()]
-    lines = read_lines(tmp_path / "fills.jsonl")
-    assert len(fills) == len(lines) == 3
+    lines = list(read_lines(tmp_path / "fills.jsonl"))
+    assert len(fills) == len(lines) == 6
     for fill, line in zip(fills, lines, strict=True):
         worths = {choice["key"]: choice["worth"] for choice in line["question"]["choices"]}
         assert fill is not None and fill["filler"] == "posterior"
