@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,6 +80,18 @@ class Ledger:
         fill = self.find(question)
         assert fill is not None, question.id
         return fill
+
+    def settle(self, questions: Sequence[Question], answer: Callable[[Question], Fill]) -> list[Fill]:
+        """Return the answers to questions, in order; what is not known yet is answered by `answer`, and recorded.
+
+        Raises:
+            OSError: the disk is full or the file cannot be written.
+            LedgerError: a recorded key is none of the question's choices.
+        """
+        for question in questions:
+            if self.find(question) is None:
+                self.record(Exchange(question=question, fill=answer(question)))
+        return [self.answer(question) for question in questions]
 
     def record(self, exchange: Exchange) -> None:
         """Append an exchange, and wait until it is on disk.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from llmastool.filler.ledger import Exchange, Ledger
+from llmastool.filler.ledger import Ledger
 from llmastool.filler.question import Fill, Question
 from llmastool.filler.rules import draw
 
@@ -21,10 +21,7 @@ class PosteriorFiller:
 
     def fill(self, questions: Sequence[Question]) -> list[Fill]:
         """Answer the questions, in order, one fill each."""
-        for question in questions:
-            if self._ledger.find(question) is None:
-                self._ledger.record(Exchange(question=question, fill=best(question)))
-        return [self._ledger.answer(question) for question in questions]
+        return self._ledger.settle(questions, best)
 
 
 def best(question: Question) -> Fill:

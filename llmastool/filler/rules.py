@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmastool.filler.ledger import Exchange, Ledger
+from llmastool.filler.ledger import Ledger
 from llmastool.filler.question import Fill, Question
 from llmastool.seeds import generator
 
@@ -22,10 +22,7 @@ class RulesFiller:
 
     def fill(self, questions: Sequence[Question]) -> list[Fill]:
         """Answer the questions, in order, one fill each."""
-        for question in questions:
-            if self._ledger.find(question) is None:
-                self._ledger.record(Exchange(question=question, fill=draw(question)))
-        return [self._ledger.answer(question) for question in questions]
+        return self._ledger.settle(questions, draw)
 
 
 def draw(question: Question) -> Fill:
