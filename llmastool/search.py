@@ -215,7 +215,7 @@ class Search:
         else:
             plans, report, beliefs = planner.decide(records, options, config.per_round, round=number)
         asked, counts = self.bench.questions(plans, seed, number)
-        if planner is not None and beliefs is not None:
+        if planner is not None and beliefs is not None and self.params.filler.kind == "posterior":
             asked = _weighed(asked, planner.worth(records, [o for a in asked for o in a.options()], beliefs))
         fills = self.filler.fill([a.question for a in asked])
         made = [
