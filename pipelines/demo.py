@@ -24,11 +24,13 @@ STAGES_FOUND = ("found", "sliced", "loaded", "built", "forward", "backward", "co
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all stages that are out of date and say what came of them."""
-    argparse.ArgumentParser(prog="python -m pipelines.demo", description=__doc__.splitlines()[0]).parse_args(argv)
+    parser = argparse.ArgumentParser(prog="python -m pipelines.demo", description=__doc__.splitlines()[0])
+    parser.add_argument("-S", "--set-param", action="append", default=[], help="as of `dvc exp run`, e.g. seed=1")
+    options = parser.parse_args(argv)
     start = time.monotonic()
     try:
         with prefect_server():
-            status = _repro()
+            status = _repro(options.set_param)
     except LLMasToolError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
@@ -42,10 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _repro() -> int:
-    """Run `dvc repro` as a child that ends with this process; return its status."""
+def _repro(changes: Sequence[str]) -> int:
+    """Run `dvc repro`, or `dvc exp run` with changed parameters, as a child that ends with this process.
+
+    Returns:
+        Its exit status.
+    """
+    command = ["exp", "run", *(part for change in changes for part in ("-S", change))] if changes else ["repro"]
     dvc = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro"], preexec_fn=_die_with_parent, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "dvc", *command], preexec_fn=_die_with_parent, stdin=subprocess.DEVNULL
     )
     try:
         return dvc.wait()

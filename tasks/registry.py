@@ -27,10 +27,11 @@ def register_bundles(
         bundles: folder that mining wrote.
         out: folder of the registry.
         config: limits of the probing.
-        cache: file that keeps the results so far; beside it lie the arguments that an LLM proposed.
-        filler: who is asked for arguments of modules that could not be built, where that is an LLM.
+        cache: file that keeps the results so far; beside it lies what an LLM said of modules.
+        filler: who is asked for arguments of modules that could not be built, and for descriptions, where that is an
+            LLM.
     """
-    from llmastool.filler.choose import make_proposer
+    from llmastool.filler.choose import make_describer, make_proposer
     from llmastool.registry.incremental import build
 
     log, said = get_run_logger(), 0
@@ -43,6 +44,12 @@ def register_bundles(
             log.info("%d of %d modules probed", done, total)
 
     summary: dict[str, Json] = build(
-        bundles, out, config, cache, progress, make_proposer(filler, cache.with_name("proposed.jsonl"))
+        bundles,
+        out,
+        config,
+        cache,
+        progress,
+        make_proposer(filler, cache.with_name("proposed.jsonl")),
+        make_describer(filler, cache.with_name("described.jsonl")),
     )
     return summary

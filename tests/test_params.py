@@ -47,7 +47,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         (LEAST + "search: {rounds: true}\n", r"^params\.search\.rounds: expected int, got True$"),
         (
             LEAST + "filler: {kind: oracle}\n",
-            r"^params\.filler\.kind: expected one of 'auto', 'rules', 'posterior', 'openai', got",
+            r"^params\.filler\.kind: expected one of 'auto', 'rules', 'posterior', 'openai', 'local', 'replay', got",
         ),
         ("training: {recipe: {epochs: 1}}\n", r"^params\.mining: missing; add it to params$"),
         (

@@ -130,9 +130,12 @@ def test_a_filler_can_follow_the_planner(finished: Search, registry_folder: Path
     lines = list(read_lines(tmp_path / "fills.jsonl"))
     assert len(fills) == len(lines) == 6
     for fill, line in zip(fills, lines, strict=True):
-        worths = {choice["key"]: choice["worth"] for choice in line["question"]["choices"]}
+        worths = {choice["key"]: choice["worths"] for choice in line["question"]["choices"]}
         assert fill is not None and fill["filler"] == "posterior"
-        assert worths[fill["key"]] == max(worths.values()) >= 0
+        assert worths[fill["key"]][fill["value"]] == max(w for many in worths.values() for w in many) >= 0
+        assert all(
+            len(worths[c["key"]]) == len((c["free"] or {"values": [0]})["values"]) for c in line["question"]["choices"]
+        )
     assert max(len(line["question"]["choices"]) for line in lines) > 1
 
 

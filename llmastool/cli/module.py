@@ -52,6 +52,10 @@ def as_text(row: Row, bundle: Bundle | None, same: Sequence[Row]) -> Iterator[st
         yield "SIGNATURE"
         yield f"  {_signature(bundle.qualname, bundle.signature)}"
         yield f"  {_signature('forward', bundle.forward)}"
+    if row.get("summary"):
+        yield ""
+        yield "IN SHORT, AS AN LLM SAYS"
+        yield f"  {row['summary']}"
     if row["docstring"]:
         yield ""
         yield "DOCUMENTATION"

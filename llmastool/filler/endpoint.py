@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
-from llmastool.errors import ConfigError
+from llmastool.filler.address import Host
 from llmastool.filler.config import FillerConfig
-from llmastool.filler.reply import BadReplyError, Usage
-
-MAX_BODY = 1 << 20
-"""Longest body that is read, in bytes; a longer one is a failure."""
-
-FORMS = ("bounded schema", "schema", "object", "plain")
-"""Forms of the request, from the strictest down; the next is tried where an endpoint refuses one."""
+from llmastool.filler.forms import FORMS, Form, options
+from llmastool.filler.purse import Purse, SpentError
+from llmastool.filler.reply import BadReplyError, Usage, read_usage
+from llmastool.filler.wire import TooLongError, Trace, Wire, tracing
 
 _REFUSED = frozenset({400, 404, 422})
 _NO_KEY = "none"
 """Stands for the key where there is none; local servers want a value."""
 
-_statuses: ContextVar[list[int]] = ContextVar("statuses")
-"""The statuses of the HTTP replies to the question at hand."""
-
-
-class TooLongError(openai.OpenAIError):
-    """A body is longer than `MAX_BODY`. Deriving from the client's own error keeps it from retrying."""
-
-
-class Answered(Protocol):
-    """A valid answer, of whatever kind."""
-
-    @property
-    def usage(self) -> Usage:
-        """What it took."""
-
-
-A = TypeVar("A", bound=Answered)
+A = TypeVar("A")
 Item = TypeVar("Item")
-ReadA = TypeVar("ReadA", bound=Answered, covariant=True)
+ReadA = TypeVar("ReadA", covariant=True)
 
 
 class Prompted(Protocol[ReadA]):
@@ -63,6 +43,21 @@ class Prompted(Protocol[ReadA]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spending:
+    """What asking took."""
+
+    requests: int = 0
+    """HTTP requests, retries included."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    """In the currency of the prices. Where a reply may have been paid for and its tokens are not known, the most that
+    it can have cost."""
+    seconds: float = 0.0
+    """From the first request to the last reply."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Asked(Generic[A]):
     """What came of asking."""
 
@@ -70,140 +65,150 @@ class Asked(Generic[A]):
     """None where there is none."""
     reason: str = ""
     """Why there is none, in one short line that quotes nothing of the reply; empty where there is an answer."""
-    reached: bool = True
-    """Whether the endpoint gave a reply of status 200, good or bad."""
-    usage: Usage = field(default_factory=Usage)
+    broken: bool = False
+    """Whether the endpoint is to blame: it gave no reply of status 200, or has never given a valid answer."""
+    spending: Spending = Spending()
     body: bytes = b""
     """The body of the reply, the key taken out."""
 
 
 class Endpoint:
-    """The endpoint of a configuration. The key comes from the environment and is never part of what is returned."""
+    """An endpoint. Its key is never part of what is returned."""
 
-    def __init__(self, config: FillerConfig) -> None:
-        """Read the environment.
+    def __init__(self, config: FillerConfig, purse: Purse, host: Host) -> None:
+        """Make an endpoint.
 
-        Raises:
-            ConfigError: the base URL is none, or the key has characters that no header can carry.
+        Args:
+            config: how it is asked.
+            purse: what may still be spent.
+            host: has it running.
         """
-        self._config = config
-        self._key = os.environ.get("OPENAI_API_KEY", "")
-        self._base_url = config.base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self._config, self._purse, self._host = config, purse, host
+        self._wire = Wire(purse, config.per_minute)
+        self._key = ""
         self._form = 0
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise ConfigError("OPENAI_API_KEY: expected printable ASCII characters, got others; set the key again")
-        if self._base_url is not None and not _is_web(self._base_url):
-            raise ConfigError(
-                f"OPENAI_BASE_URL or filler.base_url: expected a URL such as http://127.0.0.1:8080/v1, "
-                f"got {self._base_url!r}"
-            )
+        """The strictest form that the endpoint is known to take."""
+        self._proven = False
+        """Whether an answer came in it."""
 
-    def client(self) -> openai.AsyncOpenAI:
-        """Return a client for the running loop, to be used as a context."""
-        return openai.AsyncOpenAI(
-            api_key=self._key or _NO_KEY,
-            base_url=self._base_url,
+    def close(self) -> None:
+        """End what was started; the next question starts it again."""
+        self._host.close()
+
+    async def each(self, items: Sequence[Item], one: Callable[[Asking, Item], Awaitable[None]]) -> None:
+        """Do something for each item, all at the same time; of what they ask, `concurrency` is under way at a time."""
+        address = self._host.start()
+        self._key = address.key
+        client = openai.AsyncOpenAI(
+            api_key=address.key or _NO_KEY,
+            base_url=address.base_url,
             timeout=self._config.timeout_seconds,
             max_retries=self._config.retries,
-            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_watch]}),
+            http_client=self._wire.client(),
         )
+        async with client:
+            asking = Asking(self, client, asyncio.Semaphore(self._config.concurrency))
+            await asyncio.gather(*(one(asking, item) for item in items))
 
-    async def each(self, items: Sequence[Item], one: Callable[[openai.AsyncOpenAI, Item], Awaitable[None]]) -> None:
-        """Do something with a client for each item, `concurrency` of them at the same time."""
-        limit = asyncio.Semaphore(self._config.concurrency)
-
-        async def bounded(client: openai.AsyncOpenAI, item: Item) -> None:
-            async with limit:
-                await one(client, item)
-
-        async with self.client() as client:
-            await asyncio.gather(*(bounded(client, item) for item in items))
-
-    async def ask(self, client: openai.AsyncOpenAI, prompt: Prompted[A]) -> Asked[A]:
+    async def ask(self, client: openai.AsyncOpenAI, prompt: Prompted[A], model: str) -> Asked[A]:
         """Ask, with retries, and return what came of it within the deadline."""
-        statuses: list[int] = []
-        _statuses.set(statuses)
+        await self._wire.turn()
+        trace, start = Trace(), time.monotonic()
+        tracing.set(trace)
+        asked = await self._within(client, prompt, model, trace)
+        spending = Spending(
+            requests=trace.requests,
+            prompt_tokens=trace.usage.prompt_tokens,
+            completion_tokens=trace.usage.completion_tokens,
+            cost=trace.cost,
+            seconds=round(time.monotonic() - start, 3),
+        )
+        return replace(asked, spending=spending, body=self._redact(asked.body))
+
+    async def _within(self, client: openai.AsyncOpenAI, prompt: Prompted[A], model: str, trace: Trace) -> Asked[A]:
         seconds = self._config.timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                body = self._redact(await self._post(client, prompt))
+                return await self._strictest(client, prompt, model)
         except (TimeoutError, openai.APITimeoutError):
+            statuses = trace.statuses
             last = f"; the last reply had HTTP status {statuses[-1]}" if statuses and statuses[-1] != 200 else ""
-            return Asked(reached=False, reason=f"no answer within {seconds:g} s{last}")
+            return Asked(broken=True, reason=f"no answer within {seconds:g} s{last}")
         except openai.APIStatusError as error:
             hint = ": the key was not accepted" if error.status_code in (401, 403) else ""
-            body = self._redact(error.response.content)
-            return Asked(reached=False, reason=f"HTTP status {error.status_code}{hint}", body=body)
+            return Asked(broken=True, reason=f"HTTP status {error.status_code}{hint}", body=error.response.content)
         except openai.APIConnectionError:
-            return Asked(reached=False, reason="no connection to the endpoint, or it was lost")
-        except TooLongError:
-            return Asked(reached=False, reason=f"the reply is longer than {MAX_BODY} bytes")
-        try:
-            answer = prompt.read(body)
-        except BadReplyError as error:
-            return Asked(reason=str(error), usage=error.usage, body=body)
-        return Asked(answer=answer, usage=answer.usage, body=body)
+            return Asked(broken=True, reason="no connection to the endpoint, or it was lost")
+        except TooLongError as error:
+            return Asked(broken=True, reason=str(error))
+        except SpentError as error:
+            return Asked(reason=str(error))
 
-    async def _post(self, client: openai.AsyncOpenAI, prompt: Prompted[Any]) -> bytes:
-        """Send the question in the strictest form that the endpoint takes, and return the body of the reply."""
-        for form in range(self._form, len(FORMS)):
+    async def _strictest(self, client: openai.AsyncOpenAI, prompt: Prompted[A], model: str) -> Asked[A]:
+        """Ask in the strictest form that the endpoint takes.
+
+        The next is tried where it refuses one, or where what it says is no answer though none was ever had in this
+        form: some endpoints take a form and do not heed it.
+        """
+        for place in range(self._form, len(FORMS)):
+            last = place + 1 == len(FORMS)
             try:
-                reply = await client.chat.completions.with_raw_response.create(
-                    model=self._config.model,
-                    messages=list(prompt.messages),  # type: ignore[arg-type]
-                    **_options(prompt, FORMS[form], self._config.max_completion_tokens),
-                )
+                body = await self._post(client, prompt, model, FORMS[place])
             except openai.APIStatusError as error:
-                if error.status_code not in _REFUSED or form + 1 == len(FORMS):
+                if error.status_code not in _REFUSED or last:
                     raise
+                continue
+            try:
+                answer = prompt.read(body)
+            except BadReplyError as error:
+                if last or (self._proven and place == self._form):
+                    return Asked(reason=str(error), broken=not self._proven, body=body)
             else:
-                self._form = max(self._form, form)
-                return reply.content
+                self._form, self._proven = max(self._form, place), True
+                return Asked(answer=answer, body=body)
         raise AssertionError("the last form returns or raises")
+
+    async def _post(self, client: openai.AsyncOpenAI, prompt: Prompted[Any], model: str, form: Form) -> bytes:
+        """Send the question in one form, pay for it, and return the body of the reply."""
+        messages, more = list(prompt.messages), options(prompt, form, self._config.max_completion_tokens)
+        held = self._purse.hold(model, len(json.dumps([messages, more]).encode()))
+        usage: Usage | None = None
+        try:
+            reply = await client.chat.completions.with_raw_response.create(
+                model=model,
+                messages=messages,  # type: ignore[arg-type]
+                **more,
+            )
+            usage = read_usage(reply.content)
+            return reply.content
+        except openai.APIError as error:
+            if isinstance(error, openai.APIStatusError) or isinstance(error.__cause__, httpx2.ConnectError):
+                usage = Usage()  # nothing was done for it
+            raise
+        finally:
+            tracing.get().add(usage or Usage(), self._purse.pay(held, model, usage))
 
     def _redact(self, body: bytes) -> bytes:
         """Take the key out of what the endpoint sent, should it have sent it back."""
         return body.replace(self._key.encode(), b"[key]") if self._key else body
 
 
-def _options(prompt: Prompted[Any], form: str, limit: int) -> dict[str, Any]:
-    if form == "plain":
-        return {"max_tokens": limit}  # the older name, for endpoints that know no other
-    if form == "object":
-        return {"max_completion_tokens": limit, "response_format": {"type": "json_object"}}
-    described = {"name": "pick", "strict": True, "schema": prompt.schema(bounded=form == "bounded schema")}
-    return {"max_completion_tokens": limit, "response_format": {"type": "json_schema", "json_schema": described}}
+@dataclass(frozen=True)
+class Asking:
+    """An endpoint with a client of the running loop."""
 
+    _endpoint: Endpoint
+    _client: openai.AsyncOpenAI
+    _limit: asyncio.Semaphore
 
-def _is_web(url: str) -> bool:
-    try:
-        parsed = httpx2.URL(url)
-        bracketed = urlsplit(url).hostname  # the client's own parser lets a bracket without its partner pass
-    except (httpx2.InvalidURL, ValueError):
-        return False
-    return parsed.scheme in ("http", "https") and bool(bracketed)
+    async def ask(self, prompt: Prompted[A], model: str, *, unless: Callable[[], str] = lambda: "") -> Asked[A]:
+        """Ask when it is this question's turn.
 
-
-async def _watch(response: httpx2.Response) -> None:
-    """Note the status of a reply, and bound its body."""
-    _statuses.get().append(response.status_code)
-    assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Bounded(response.stream)
-
-
-class _Bounded(httpx2.AsyncByteStream):
-    """A body that ends with `TooLongError` after `MAX_BODY` bytes."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._stream:
-            size += len(chunk)
-            if size > MAX_BODY:
-                raise TooLongError(f"more than {MAX_BODY} bytes")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+        Args:
+            prompt: the question.
+            model: who is asked.
+            unless: said when its turn has come, a reason not to ask after all; empty where there is none.
+        """
+        async with self._limit:
+            reason = unless()
+            return Asked(reason=reason) if reason else await self._endpoint.ask(self._client, prompt, model)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llmastool.filler.ledger import Ledger
-from llmastool.filler.question import Fill, Question
+from llmastool.filler.question import Fill, Filler, Question
 from llmastool.filler.rules import draw
 
 POSTERIOR = "posterior"
 """Name under which this filler signs."""
 
 
-class PosteriorFiller:
+class PosteriorFiller(Filler):
     """Answers with the choice of the highest worth. What its ledger knows is answered from there."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -25,16 +25,17 @@ class PosteriorFiller:
 
 
 def best(question: Question) -> Fill:
-    """Take the choice of the highest worth, the first of equals; draw by weight where no choice has one."""
-    worths = {choice.key: choice.worth for choice in question.choices if choice.worth is not None}
+    """Take what has the highest worth, the first of equals; draw by weight where nothing has one."""
+    worths = {(choice.key, i): worth for choice in question.choices for i, worth in enumerate(choice.worths)}
     if not worths:
         return replace(draw(question), fallback="the planner believes nothing yet")
-    key = max(worths, key=lambda k: worths[k])
-    others = [worth for other, worth in worths.items() if other != key]
+    first = max(worths, key=lambda item: worths[item])
+    others = [worth for other, worth in worths.items() if other != first]
     beside = f"; the next {max(others):.3g}" if others else ""
     return Fill(
         question=question.id,
-        key=key,
-        rationale=f"the planner expects most of it: {worths[key]:.3g} of {len(worths)}{beside}",
+        key=first[0],
+        value=first[1],
+        rationale=f"the planner expects most of it: {worths[first]:.3g} of {len(worths)}{beside}",
         filler=POSTERIOR,
     )

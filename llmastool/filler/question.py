@@ -16,6 +16,16 @@ MAX_RATIONALE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
+class Free:
+    """What a choice leaves open."""
+
+    name: str
+    """An argument, or `adapter`."""
+    values: tuple[Json, ...]
+    """What it can be, 2 or more, all of which hold; the first is what the choice's text shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """One item of the short list. Every choice already holds, so no pick can break the network."""
 
@@ -25,8 +35,15 @@ class Choice:
     """What it is, for the reader: module, arguments, parameters, what it does. Mined text in it is untrusted."""
     weight: float = 1.0
     """Prior weight for a filler that draws at random; positive."""
-    worth: float | None = None
-    """What the planner expects of it, for a filler that follows the planner; None where it believes nothing yet."""
+    module: str = ""
+    """What comes in, for reports of what is preferred; never shown to an LLM."""
+    family: str = ""
+    """Its family, likewise."""
+    free: Free | None = None
+    """What it leaves open; None where that is nothing."""
+    worths: tuple[float, ...] = ()
+    """What the planner expects of it, for a filler that follows the planner, by value of what is free, or one for the
+    choice as it is; empty where the planner believes nothing yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +63,21 @@ class Question:
 
         Worths are left out: their last digits may differ from machine to machine.
         """
-        choices = [{"key": c.key, "text": c.text, "weight": c.weight} for c in self.choices]
+        choices = [
+            {"key": c.key, "text": c.text, "weight": c.weight, "free": asdict(c.free) if c.free is not None else None}
+            for c in self.choices
+        ]
         return digest({"context": self.context, "choices": choices, "seed": self.seed})[:16]
+
+    @staticmethod
+    def from_json(value: Json) -> Question:
+        """Read what `dataclasses.asdict` made of a question."""
+        choices = []
+        for choice in value["choices"]:
+            free = choice["free"]
+            given = Free(name=free["name"], values=tuple(free["values"])) if free is not None else None
+            choices.append(Choice(**{**choice, "free": given, "worths": tuple(choice["worths"])}))
+        return Question(**{**value, "choices": tuple(choices)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +88,18 @@ class Fill:
     """Id of the question."""
     key: str
     """Key of the choice."""
+    value: int = 0
+    """Which value of what the choice leaves free, by its index."""
     rationale: str
     """Why, in at most `MAX_RATIONALE` characters."""
     filler: str
-    """Who answered: `rules`, `posterior`, or `openai:<model>`."""
+    """Who answered: `rules`, `posterior`, `openai:<model>`, or `local:<model>`."""
     fallback: str = ""
     """Why `rules` had to answer in another filler's place; empty when it had not."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float = 0.0
+    """In the currency of the prices."""
     seconds: float = 0.0
 
     def to_json(self) -> Json:
@@ -79,3 +113,7 @@ class Filler(Protocol):
     def fill(self, questions: Sequence[Question]) -> list[Fill]:
         """Answer the questions, in order, one fill each."""
         ...
+
+    def close(self) -> None:
+        """End what was started to answer them. The next question starts it again."""
+        return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from llmastool.canonical import dumps
 from llmastool.filler.question import MAX_RATIONALE
 from llmastool.filler.text import clean_line
 
@@ -17,21 +18,26 @@ _Tokens = Annotated[int, Field(ge=0, le=10**9)]
 class BadReplyError(Exception):
     """The reply is no answer. The message is the reason in one short line, with nothing quoted from the reply."""
 
-    def __init__(self, reason: str, usage: Usage | None = None) -> None:
-        super().__init__(reason)
-        self.usage = usage or Usage()
-
 
 class Usage(BaseModel):
-    """Tokens, as the endpoint counts them; 0 where it does not say."""
+    """Tokens, as an endpoint counts them."""
 
     prompt_tokens: _Tokens = 0
     completion_tokens: _Tokens = 0
 
 
+class _Function(BaseModel):
+    arguments: str
+
+
+class _Call(BaseModel):
+    function: _Function
+
+
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
+    tool_calls: list[_Call] | None = None
 
 
 class _Choice(BaseModel):
@@ -43,15 +49,34 @@ class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
 
 
+class _Reported(BaseModel):
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
+
+
 class _Counted(BaseModel):
-    usage: Usage
+    usage: _Reported
 
 
-class _Answer(BaseModel):
+class _Pick(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     choice: str
+    value: str | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None = None
+
+
+class _Flat(_Pick):
     rationale: str
+
+
+class _Nested(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    rationale: str
+    pick: _Pick
+
+
+_ANSWER: TypeAdapter[_Flat | _Nested] = TypeAdapter(_Flat | _Nested)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,53 +85,69 @@ class Answer:
 
     label: str
     """The letter that was picked."""
+    value: int
+    """Which of the values that it leaves free, by index."""
     rationale: str
     """Why, without control characters, at most `MAX_RATIONALE` long."""
-    usage: Usage
 
 
-def read_reply(body: bytes, labels: Collection[str]) -> Answer:
+def read_reply(body: bytes, labels: Mapping[str, Sequence[str]]) -> Answer:
     """Read the body of a chat completion that picks one of the labels.
 
+    Args:
+        body: what came.
+        labels: the labels, each with the values that it leaves free as text, none where it leaves nothing free.
+
     Raises:
-        BadReplyError: it is no completion, or its text is not one JSON object with one of the labels and a rationale.
+        BadReplyError: it is no completion, or its text is not one JSON object with one of the labels, one of its
+            values where it has some, and a rationale.
     """
-    text, usage = read_object(body)
     try:
-        answer = _Answer.model_validate_json(text)
+        answer = _ANSWER.validate_json(read_object(body))
     except ValidationError:
-        raise BadReplyError("the answer is not an object with a choice and a rationale", usage) from None
-    if answer.choice not in labels:
-        raise BadReplyError("the answer is none of the choices", usage)
-    return Answer(label=answer.choice, rationale=clean_line(answer.rationale, MAX_RATIONALE), usage=usage)
+        raise BadReplyError("the answer is not an object with a choice and a rationale") from None
+    pick = answer.pick if isinstance(answer, _Nested) else answer
+    if pick.choice not in labels:
+        raise BadReplyError("the answer is none of the choices")
+    values = labels[pick.choice]
+    value = pick.value if isinstance(pick.value, str) else dumps(pick.value)
+    if values and value not in values:
+        raise BadReplyError("the answer has none of the choice's values")
+    return Answer(
+        label=pick.choice,
+        value=values.index(value) if values else 0,
+        rationale=clean_line(answer.rationale, MAX_RATIONALE),
+    )
 
 
-def read_object(body: bytes) -> tuple[bytes, Usage]:
-    """Return what should be the JSON object in the body of a chat completion, and what it took.
+def read_object(body: bytes) -> bytes:
+    """Return what should be the JSON object in the body of a chat completion, be it said or handed to a tool.
 
     Raises:
-        BadReplyError: it is no completion, or its text holds no such thing.
+        BadReplyError: it is no completion, or holds no such thing.
     """
-    usage = _read_usage(body)
     try:
         first = _Completion.model_validate_json(body).choices[0]
     except ValidationError as error:
         kind = error.errors(include_url=False, include_input=False)[0]["type"]
         what = "is not JSON" if kind == "json_invalid" else "holds no message"
-        raise BadReplyError(f"the reply {what}", usage) from None
-    content = first.message.content or ""
+        raise BadReplyError(f"the reply {what}") from None
+    message = first.message
+    content = message.tool_calls[0].function.arguments if message.tool_calls else message.content or ""
     start, end = content.find("{"), content.rfind("}")
     if start < 0 or end < start:
-        if first.message.refusal:
-            raise BadReplyError("the model refused to answer", usage)
+        if message.refusal:
+            raise BadReplyError("the model refused to answer")
         if first.finish_reason == "length":
-            raise BadReplyError("the answer was cut at the token limit", usage)
-        raise BadReplyError("the answer is not a JSON object", usage)
-    return content[start : end + 1].encode("utf-8", "replace"), usage
+            raise BadReplyError("the answer was cut at the token limit")
+        raise BadReplyError("the answer is not a JSON object")
+    return content[start : end + 1].encode("utf-8", "replace")
 
 
-def _read_usage(body: bytes) -> Usage:
+def read_usage(body: bytes) -> Usage | None:
+    """Return the tokens that the body of a chat completion tells of; None where it does not."""
     try:
-        return _Counted.model_validate_json(body).usage
+        told = _Counted.model_validate_json(body).usage
     except ValidationError:
-        return Usage()
+        return None
+    return Usage(prompt_tokens=told.prompt_tokens, completion_tokens=told.completion_tokens)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmastool.filler.ledger import Ledger
-from llmastool.filler.question import Fill, Question
+from llmastool.filler.question import Fill, Filler, Question
 from llmastool.seeds import generator
 
 RULES = "rules"
 """Name under which this filler signs."""
 
 
-class RulesFiller:
+class RulesFiller(Filler):
     """Answers by drawing. What its ledger knows, be it an LLM's answer, is answered from there."""
 
     def __init__(self, ledger: Ledger) -> None:

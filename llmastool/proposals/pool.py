@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
 import numpy as np
 
 from llmastool import seeds
+from llmastool.canonical import Json
 from llmastool.filler.question import MAX_CHOICES
 from llmastool.planner.archive import dominant_family
 from llmastool.planner.plan import FRESH, Option, Plan
 from llmastool.proposals.fresh import Drawn, Fresh
 from llmastool.proposals.trials import Trials, drawn_group
+from llmastool.trees.adapters import STYLES
+from llmastool.trees.axes import layout_of, sizes_of
 from llmastool.trees.diff import differences
 from llmastool.trees.donors import Donors
+from llmastool.trees.edits import ADAPTED
 from llmastool.trees.moves import Group, Moves
 from llmastool.trees.observe import Network
 from llmastool.trees.offers import Move
+from llmastool.trees.profile import Slot
 
 _TRIES = 3
 """How many moves of a group are tried before the group is given up."""
+
+MOST_VALUES = 4
+"""Values that are looked at of what one network leaves free."""
+
+MOST_VARIANTS = 12
+"""Networks that are looked at for what all of a plan's leave free."""
 
 _DRAWS = 4
 """How many pairs of edits, or networks, are drawn for each that is wanted, at most."""
@@ -114,6 +125,51 @@ class Pool:
                 found.setdefault(child.network.tree.id, child)
         return list(found.values())
 
+    def variants(self, children: Sequence[Child], taken: set[str]) -> dict[str, tuple[str, list[tuple[Json, Child]]]]:
+        """Return what some networks leave free, and the networks that come of its values, the one that stands first.
+
+        One thing of each: an argument of what comes in, or else the adapter behind it. Where several values hold, they
+        are listed; there is nothing for the others.
+
+        Args:
+            children: networks of one short list.
+            taken: ids of trees that are not to come of it; those that do are added.
+
+        Returns:
+            By id of the network's tree, the name of what is free, and its values with what comes of each.
+        """
+        found, tries = {}, MOST_VARIANTS
+        for child in children:
+            name, moves = self._free(child)
+            held: list[tuple[Json, Child]] = []
+            for value, move in moves[: min(MOST_VALUES, tries + 1)]:
+                if move is child.move:
+                    held.append((value, child))
+                    continue
+                tries -= 1
+                network = self.trials.edited(child.parent, move.edit, but=taken)
+                if network is not None:
+                    taken.add(network.tree.id)
+                    held.append((value, replace(child, move=move, network=network)))
+            if len(held) > 1:
+                found[child.network.tree.id] = name, held
+            if tries <= 0:
+                break
+        return found
+
+    def _free(self, child: Child) -> tuple[str, list[tuple[Json, Move]]]:
+        """Return the name of what a network leaves free, and the moves by its values, its own first."""
+        move, rng = child.move, self._rng("free", child.network.tree.id)
+        if move.free:
+            name = sorted(move.free)[int(rng.integers(len(move.free)))]
+            first, *others = move.free[name]
+            order = [others[i] for i in rng.permutation(len(others))]
+            return name, [(first, move), *((value, move.with_argument(name, value)) for value in order)]
+        slot = child.parent.slots[child.group.slot]
+        first, *others = STYLES
+        styles = others if _rescales(slot) and child.group.kind in ADAPTED else []
+        return "adapter", [(first, move), *((style, move.with_adapter(style)) for style in styles)]
+
     def _rng(self, *names: str) -> np.random.Generator:
         return seeds.generator(*self.seed, *names)
 
@@ -197,6 +253,15 @@ def _drawn_option(drawn: Drawn) -> Option:
     profile = drawn.network.profile
     family = dominant_family(profile)
     return Option(parent="", slot="", kind=FRESH, family=family, profile=profile, tree=drawn.network.tree.id)
+
+
+def _rescales(slot: Slot) -> bool:
+    """Whether the resolution behind a slot is another than before it."""
+    sizes = []
+    for shape in (slot.in_shape, slot.out_shape):
+        layout = layout_of(shape) if shape is not None else None
+        sizes.append(sizes_of(shape, layout) if shape is not None and layout is not None else ())
+    return sizes[0] != sizes[1]
 
 
 def _undoes(group: Group, first: Child) -> bool:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import TypeAlias
 
 from llmastool import seeds
 from llmastool.candidate import Candidate
-from llmastool.canonical import Json, dumps
-from llmastool.filler.question import Choice, Fill, Question
+from llmastool.canonical import Json
+from llmastool.filler.question import Choice, Fill, Free, Question
+from llmastool.planner.archive import dominant_family
 from llmastool.planner.plan import Option, Plan
 from llmastool.proposals.fresh import Drawn
 from llmastool.proposals.pool import Child, Pool
+from llmastool.proposals.wording import context, describe
 from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree
 
@@ -34,11 +38,16 @@ class Asked:
 
     plan: Plan
     question: Question
-    children: Mapping[str, Made]
+    children: Mapping[str, tuple[Made, ...]]
+    """By key, what each value of what the choice leaves free leads to; one where it leaves nothing free."""
+
+    def made(self, fill: Fill) -> Made:
+        """Return what an answer leads to."""
+        return self.children[fill.key][fill.value]
 
     def candidate(self, fill: Fill, round: int, index: int) -> Candidate:
         """Return the candidate that an answer leads to."""
-        child = self.children[fill.key]
+        child = self.made(fill)
         return Candidate(
             tree=child.tree,
             round=round,
@@ -50,35 +59,40 @@ class Asked:
         )
 
     def options(self) -> list[Option]:
-        """Return what the planner would choose from, were every choice of the question an option of its own."""
+        """Return what the planner would choose from, were every answer to the question an option of its own."""
         plan = self.plan
         what = {"parent": plan.parent, "slot": plan.slot, "kind": plan.kind, "family": plan.family, "after": plan.after}
-        return [Option(**what, profile=child.profile, tree=child.tree.id) for child in self.children.values()]
+        every = [child for children in self.children.values() for child in children]
+        return [Option(**what, profile=child.profile, tree=child.tree.id) for child in every]
 
     def weighed(self, worths: Sequence[float]) -> Asked:
-        """Return the same with what the planner expects of every choice, in the order of `options`."""
-        known = dict(zip(self.children, worths, strict=True))
-        choices = tuple(replace(choice, worth=known[choice.key]) for choice in self.question.choices)
+        """Return the same with what the planner expects of every answer, in the order of `options`."""
+        rest = iter(worths)
+        known = {key: tuple(islice(rest, len(children))) for key, children in self.children.items()}
+        choices = tuple(replace(choice, worths=known[choice.key]) for choice in self.question.choices)
         return replace(self, question=replace(self.question, choices=choices))
+
+    def told(self, lines: Sequence[str]) -> Asked:
+        """Return the same with more in the question's context."""
+        context = "\n".join((self.question.context, *lines))
+        return replace(self, question=replace(self.question, context=context))
 
     def to_json(self) -> Json:
         """Return a JSON value that `from_json` reads back."""
         children = {
-            key: {"tree": c.tree.to_json(), "change": c.change, "profile": c.profile.to_json()}
-            for key, c in self.children.items()
+            key: [{"tree": c.tree.to_json(), "change": c.change, "profile": c.profile.to_json()} for c in made]
+            for key, made in self.children.items()
         }
         return {"plan": self.plan.to_json(), "question": asdict(self.question), "children": children}
 
     @staticmethod
     def from_json(value: Json) -> Asked:
         """Read what `to_json` wrote."""
-        question = value["question"]
-        choices = tuple(Choice(**choice) for choice in question["choices"])
         children = {
-            key: Made(Tree.from_json(c["tree"]), c["change"], Profile.from_json(c["profile"]))
-            for key, c in value["children"].items()
+            key: tuple(Made(Tree.from_json(c["tree"]), c["change"], Profile.from_json(c["profile"])) for c in made)
+            for key, made in value["children"].items()
         }
-        return Asked(Plan(**value["plan"]), Question(**{**question, "choices": choices}), children)
+        return Asked(Plan(**value["plan"]), Question.from_json(value["question"]), children)
 
 
 def questions_for(plans: Sequence[Plan], pool: Pool, seed: int, round: int) -> list[Asked]:
@@ -91,58 +105,31 @@ def questions_for(plans: Sequence[Plan], pool: Pool, seed: int, round: int) -> l
             continue
         taken.update(c.network.tree.id for c in children)
         keyed = dict(zip(_KEYS, children, strict=False))
-        choices = tuple(Choice(key=key, text=_describe(child)) for key, child in keyed.items())
+        variants = pool.variants([child for child in children if isinstance(child, Child)], taken)
+        choices = tuple(_choice(key, child, variants.get(child.network.tree.id)) for key, child in keyed.items())
         question = Question(
-            context="\n".join((*_context(plan, children[0]), _reason(plan))),
+            context="\n".join(context(plan, children[0])),
             choices=choices,
             seed=seeds.derive(seed, "fill", round, index),
         )
-        made = {key: Made(c.network.tree, c.change, c.network.profile) for key, c in keyed.items()}
-        found.append(Asked(plan, question, made))
+        leads = {key: _leads_to(child, variants.get(child.network.tree.id)) for key, child in keyed.items()}
+        found.append(Asked(plan, question, leads))
     return found
 
 
-def _describe(child: Child | Drawn) -> str:
-    """Return a choice in a few lines: what comes in, with which arguments, what it does, what it costs."""
-    after = child.network.profile
-    if isinstance(child, Drawn):
-        return f"{child.change}\nparameters {after.parameters:,}, flops {after.flops:,}, depth {after.depth}"
-    edit, entry = child.move.edit, child.move.entry
-    lines = [edit.describe()]
-    if edit.node is not None:
-        parts = [n for _, n in edit.node.walk() if n.module != "torch.nn.Sequential"]
-        lines.append("; ".join(f"{n.module.partition('@')[0]}({dumps(dict(n.args))[1:-1]})" for n in parts))
-    if entry is not None and entry.docstring:
-        lines.append(entry.docstring.splitlines()[0][:160])
-    before = child.parent.profile
-    lines.append(
-        f"parameters {before.parameters:,} -> {after.parameters:,}, flops {before.flops:,} -> {after.flops:,}, "
-        f"depth {before.depth} -> {after.depth}"
+Variants: TypeAlias = tuple[str, list[tuple[Json, Child]]]
+"""The name of what a network leaves free, and its values with what comes of each."""
+
+
+def _choice(key: str, child: Child | Drawn, variants: Variants | None) -> Choice:
+    free = Free(name=variants[0], values=tuple(value for value, _ in variants[1])) if variants is not None else None
+    entry = child.move.entry if isinstance(child, Child) else None
+    family = child.group.family if isinstance(child, Child) else dominant_family(child.network.profile)
+    return Choice(
+        key=key, text=describe(child), free=free, module=entry.name if entry is not None else "", family=family
     )
-    return "\n".join(lines)
 
 
-def _context(plan: Plan, child: Child | Drawn) -> list[str]:
-    if isinstance(child, Drawn):
-        return [f"a network drawn anew, input {child.network.profile.in_shape[1:]}"]
-    parent = child.parent
-    slot = parent.slots[plan.slot]
-    around = [s for s in parent.profile.slots if s.leaf]
-    place = next((i for i, s in enumerate(around) if s.path.startswith(plan.slot)), 0)
-    near = ", ".join(
-        f"{s.path}: {s.module.rpartition('.')[2].partition('@')[0]}" for s in around[max(0, place - 3) : place + 4]
-    )
-    return [
-        f"network of {parent.profile.parameters:,} parameters, input {parent.profile.in_shape[1:]}",
-        *([f"edited just now: {child.first.change}"] if child.first is not None else []),
-        f"slot {plan.slot}: {slot.module.partition('@')[0] or 'unknown'} ({slot.family}), "
-        f"{slot.in_shape} -> {slot.out_shape}, stage {slot.stage}",
-        f"around it: {near}",
-    ]
-
-
-def _reason(plan: Plan) -> str:
-    return (
-        f"plan: {plan.kind}, family {plan.family}; chosen for {plan.reason} "
-        f"(expected gain {plan.expected_gain:.2f} points, spread {plan.spread:.2f}, novelty {plan.novelty:.2f})"
-    )
+def _leads_to(child: Child | Drawn, variants: Variants | None) -> tuple[Made, ...]:
+    every = [child] if variants is None else [variant for _, variant in variants[1]]
+    return tuple(Made(c.network.tree, c.change, c.network.profile) for c in every)

@@ -52,8 +52,14 @@ class Trials:
         """How many networks were looked at, by the gate at which they fell; `ok` for none, `seen` for known trees."""
         return dict(sorted(self._counts.items()))
 
-    def edited(self, parent: Network, edit: Edit) -> Network | None:
-        """Return the network that an edit makes, observed; None where it falls, is known or is to be left out."""
+    def edited(self, parent: Network, edit: Edit, but: Collection[str] = ()) -> Network | None:
+        """Return the network that an edit makes, observed; None where it falls, is known or is to be left out.
+
+        Args:
+            parent: what is edited.
+            edit: what is done.
+            but: ids of more trees that are known.
+        """
         if not self._may(f"{parent.tree.id}: {edit.key}"):
             return None
         try:
@@ -61,7 +67,7 @@ class Trials:
         except EditRefused:
             self._counts["edit"] += 1
             return None
-        if tree.id in self._seen:
+        if tree.id in self._seen or tree.id in but:
             self._counts["seen"] += 1
             return None
         return self._passed(tree)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llmastool.registry.pool import ProbeConfig
     from llmastool.registry.register import Progress
     from llmastool.registry.unbuilt import Proposes
+    from llmastool.registry.undescribed import Describes
 
 
 def build(
@@ -23,6 +24,7 @@ def build(
     cache: Path | None = None,
     progress: Progress | None = None,
     proposer: Proposes | None = None,
+    describer: Describes | None = None,
 ) -> Json:
     """Probe what was mined and write the registry, as `llmastool.registry.register.register` does; see there.
 
@@ -30,14 +32,14 @@ def build(
     the modules that are the same. Without a cache, everything is probed.
     """
     package = Path(__file__).parent
-    asked = proposer.name if proposer is not None else None
+    asked = [who.name if who is not None else None for who in (proposer, describer)]
     limits = {name: value for name, value in asdict(config).items() if name != "workers"}
     code = [code_digest(package), code_digest(package.parent), code_digest(package.parent / "mining"), version("torch")]
     stamp = Stamp(cache.parent, out, [files_digest(mined), limits, code, asked]) if cache is not None else None
     if stamp is None or not stamp.holds():
         from llmastool.registry.register import register
 
-        register(mined, out, config, cache, progress, proposer)
+        register(mined, out, config, cache, progress, proposer, describer)
         if stamp is not None:
             stamp.set()
     return read_json(out / "summary.json")

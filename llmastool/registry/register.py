@@ -16,6 +16,7 @@ from llmastool.registry.record import STAGES, Duplicate, Probe
 from llmastool.registry.sightings import Seen, from_json, merge
 from llmastool.registry.store import funnel, write_registry
 from llmastool.registry.unbuilt import Proposes, Unbuilt
+from llmastool.registry.undescribed import Describes, Undescribed
 
 PROBE_VERSION = 12
 """Raised when probing changes, so that remembered results are not taken for new ones."""
@@ -32,6 +33,7 @@ def register(
     cache: Path | None = None,
     progress: Progress | None = None,
     proposer: Proposes | None = None,
+    describer: Describes | None = None,
 ) -> Json:
     """Probe all bundles of a folder, and write `registry.parquet`, `bundles.jsonl` and `summary.json`.
 
@@ -46,6 +48,7 @@ def register(
         cache: a file of results so far; what is in it is not probed again, so a stopped run goes on where it was.
         progress: told how many modules are done, of how many.
         proposer: knows arguments for modules that fell, an LLM for example; None for nobody.
+        describer: says in a line what a module does; None for nobody.
 
     Returns:
         The summary: a funnel for each source, modules by family, and the most common reasons for losses.
@@ -71,7 +74,8 @@ def register(
         done |= _further(jobs.run(_proposed(proposer, [(done[m], by_id[m]) for m in left]), None), done)
     probes = [done[m] for m in modules]
     alike = duplicates(probes, by_id)
-    write_registry(out, probes, mined, natives, alike)
+    told = describer.describe(_undescribed(probes, by_id, alike)) if describer is not None else {}
+    write_registry(out, probes, mined, natives, alike, told)
     summary = _summary(probes, by_id, read_json(bundles / "summary.json")["sources"], alike)
     write_json(out / "summary.json", summary)
     return summary
@@ -91,6 +95,14 @@ def _proposed(proposer: Proposes, fallen: Sequence[tuple[Probe, Bundle]]) -> lis
         if args is not None
     ]
     return [{"module": module, "seen": [sighting.to_json()]} for module, sighting in sightings]
+
+
+def _undescribed(
+    probes: Sequence[Probe], bundles: Mapping[str, Bundle], alike: Mapping[str, Duplicate]
+) -> list[Undescribed]:
+    """Return the mined modules that can be proposed."""
+    ready = [p for p in probes if p.stage == "ok" and p.module in bundles and p.module not in alike]
+    return [Undescribed.of(probe, bundles[probe.module]) for probe in ready]
 
 
 def _further(results: Sequence[Json], known: Mapping[str, Probe]) -> dict[str, Probe]:

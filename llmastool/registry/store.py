@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from llmastool.canonical import Json, dumps
@@ -35,6 +36,8 @@ class Entry:
     """What it does, in words (`llmastool.registry.behaviour.descriptors`)."""
     docstring: str
     """First lines of its documentation: untrusted text."""
+    summary: str = ""
+    """What an LLM says that it does, in one line: untrusted text. Empty where none was asked."""
     source: str
     """Name and version of its source."""
     duplicate_of: str = ""
@@ -110,6 +113,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         contracts=contracts,
         behaviour=descriptors(contracts[0], Behaviour(**seen)) if seen else (),
         docstring=row["docstring"],
+        summary=row.get("summary") or "",  # there is none in registries of before
         source=f"{row['source']} {row['version']}".strip(),
         duplicate_of=row["duplicate_of"],
     )
@@ -121,6 +125,7 @@ def write_registry(
     bundles: Sequence[Bundle],
     natives: Mapping[str, Mapping[str, str]],
     duplicates: Mapping[str, Duplicate],
+    summaries: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write the table and the bundles.
 
@@ -130,12 +135,16 @@ def write_registry(
         bundles: those of the mined modules.
         natives: for modules that are not mined: id to `source`, `version` and `licence`.
         duplicates: the modules that others stand for.
+        summaries: what modules do, in one line, by id.
     """
     import polars as pl
 
     by_id = {b.id: b for b in bundles}
     rows = [
-        _row(p, by_id.get(p.module), natives.get(p.module, {}), duplicates.get(p.module))
+        {
+            **_row(p, by_id.get(p.module), natives.get(p.module, {}), duplicates.get(p.module)),
+            "summary": summaries.get(p.module, ""),
+        }
         for p in sorted(probes, key=lambda p: p.module)
     ]
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +159,7 @@ _SCHEMA = {
     **dict.fromkeys(("first_line", "last_line"), int),
     **dict.fromkeys(("stage", "message", "origin", "args", "family", "duplicate_of", "duplicate", "layouts"), str),
     **dict.fromkeys(("parameters", "flops"), int),
-    **dict.fromkeys(("contracts", "behaviour", "docstring"), str),
+    **dict.fromkeys(("contracts", "behaviour", "docstring", "summary"), str),
 }
 
 

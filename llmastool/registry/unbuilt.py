@@ -29,16 +29,20 @@ class Unbuilt:
     @staticmethod
     def of(probe: Probe, bundle: Bundle) -> Unbuilt:
         """Return what is shown of a module: its own class first, then the rest of its file."""
-        (file,) = (f for f in bundle.files if f.name == bundle.module)
-        first = bundle.lines[0]
-        own = sorted(file.statements, key=lambda s: (abs(s[0] - first), s[0]))
         return Unbuilt(
             module=probe.module,
             name=bundle.name,
             parameters=tuple(p.name for p in bundle.signature if not p.kind.startswith("var_")),
-            source="\n\n".join(text for _, text in own),
+            source=source_of(bundle),
             error=probe.message,
         )
+
+
+def source_of(bundle: Bundle) -> str:
+    """Return the source text of a module: its own class first, then the rest of its file's slice."""
+    (file,) = (f for f in bundle.files if f.name == bundle.module)
+    first = bundle.lines[0]
+    return "\n\n".join(text for _, text in sorted(file.statements, key=lambda s: (abs(s[0] - first), s[0])))
 
 
 class Proposes(Protocol):

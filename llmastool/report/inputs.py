@@ -71,6 +71,8 @@ class Archive:
     """Whole profiles by id of the tree, of those candidates that have one here: the best one."""
     explained: Mapping[str, tuple[Effect, ...]] = field(default_factory=dict)
     """What paid, the best first, by sort."""
+    bias: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What an LLM preferred, by what is looked at."""
 
     @cached_property
     def by_id(self) -> dict[str, Row]:
@@ -120,6 +122,7 @@ def load_archive(folder: Path) -> Archive:
         rounds=value["rounds"],
         rows=tuple(rows),
         planner_reports=tuple(value.get("planner_reports", ())),
+        bias=value.get("bias", {}),
         explained={
             sort: tuple(Effect(**effect) for effect in effects) for sort, effects in value.get("explained", {}).items()
         },

@@ -67,6 +67,7 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "explained": {sort: tables.ends(effects) for sort, effects in archive.explained.items() if effects},
         "fillers": tables.fillers(archive.rows),
         "fallbacks": tables.fallbacks(archive.rows),
+        "biases": tables.biases(archive.bias),
         "report_columns": tables.columns(archive.planner_reports),
         "reports": [tables.flat(report) for report in archive.planner_reports],
         **_winner(archive, best, final["origins"]),

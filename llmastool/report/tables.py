@@ -72,6 +72,8 @@ class FillerUse:
     """How many of these answers stood in for another filler's."""
     tokens: int
     """Prompt and completion tokens."""
+    cost: float
+    """In the currency of the prices."""
     seconds: float
     """Time waited for answers."""
 
@@ -151,6 +153,7 @@ def fillers(rows: Sequence[Row]) -> list[FillerUse]:
             answers=len(fills),
             fallbacks=sum(bool(fill.get("fallback")) for fill in fills),
             tokens=sum(fill.get("prompt_tokens", 0) + fill.get("completion_tokens", 0) for fill in fills),
+            cost=sum(fill.get("cost", 0.0) for fill in fills),
             seconds=sum(fill.get("seconds", 0.0) for fill in fills),
         )
         for name, fills in sorted(groups.items())
@@ -161,6 +164,43 @@ def fallbacks(rows: Sequence[Row]) -> list[tuple[str, int]]:
     """Return why a filler could not answer and `rules` did, the most frequent reason first."""
     counts = Counter(fill["fallback"] for fill in _fills(rows) if fill.get("fallback"))
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+@dataclass(frozen=True)
+class BiasRow:
+    """How far an LLM's picks are from chance in one respect."""
+
+    what: str
+    picks: int
+    distance: float
+    """Share of the picks that would have to be others."""
+    chance: float
+    """That share on average if picks are by chance."""
+    p: float
+    favourite: str
+    """What was picked most beyond chance, and how often."""
+
+
+_BIASES = {
+    "position": "place at which a choice was shown",
+    "list": "place in the list before it was shuffled",
+    "module": "module",
+    "family": "family",
+}
+
+
+def biases(bias: Mapping[str, Mapping[str, Any]]) -> list[BiasRow]:
+    """Return what an LLM preferred whatever it was asked."""
+    found = []
+    for key, what in _BIASES.items():
+        if key in bias:
+            row = bias[key]
+            first = row["preferences"][0]
+            favourite = (
+                f"{first['label'] or 'none'}: {first['picked']} of {row['picks']}, by chance {first['expected']:.1f}"
+            )
+            found.append(BiasRow(what, row["picks"], row["distance"], row["chance"], row["p"], favourite))
+    return found
 
 
 def flat(report: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,8 +10,9 @@ import functools
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
+from typing import Literal, get_args
 
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES
 from llmastool.trees.profile import Layout, Shape
@@ -26,6 +27,12 @@ _PER_FLOP = 1e-9
 
 _RANKS: Mapping[Layout, int] = {"NCHW": 4, "NHWC": 4, "BNC": 3, "BC": 2}
 """Number of axes of the layouts between which there are adapters."""
+
+Style = Literal["cheapest", "average", "max", "convolution"]
+"""How an adapter changes the resolution: as is cheapest, by average or maximum pooling, or by a strided convolution (a
+transposed one where the resolution rises)."""
+
+STYLES: tuple[Style, ...] = get_args(Style)
 
 State = tuple[Layout, Shape]
 Step = tuple[Tree, State, int]
@@ -86,6 +93,42 @@ def _search(start: State, goal: State) -> tuple[Tree, ...] | None:
                 more = cost + _PER_NODE + _PER_FLOP * flops
                 heapq.heappush(queue, (more, next(order), after, (*nodes, node)))
     return None
+
+
+def restyled(nodes: Sequence[Tree], channels: int, style: Style) -> list[Tree]:
+    """Return a chain that leads to the same shape, with the resolution changed in another way where there is one.
+
+    Args:
+        nodes: what `bridge` returned.
+        channels: channels of the shape that it starts from.
+        style: how the resolution is to change.
+    """
+    found: list[Tree] = []
+    for node in nodes:
+        found += _restyled(node, channels, style)
+        channels = int(node.args.get("out_channels", node.args.get("out_features", channels)))
+    return found
+
+
+def _restyled(node: Tree, channels: int, style: Style) -> list[Tree]:
+    kind, args = node.module.rpartition(".")[2], node.args
+    wide = {"in_channels": channels, "out_channels": channels, "bias": False}
+    match kind, style:
+        case "AvgPool2d", "max":
+            return [Tree("torch.nn.MaxPool2d", args)]
+        case "AdaptiveAvgPool2d", "max":
+            return [Tree("torch.nn.AdaptiveMaxPool2d", args)]
+        case "AvgPool2d", "convolution":
+            by = args["kernel_size"]
+            return [Tree("torch.nn.Conv2d", {**wide, "kernel_size": by, "stride": by})]
+        case "Upsample", "convolution":
+            by = args["scale_factor"]
+            return [Tree("torch.nn.ConvTranspose2d", {**wide, "kernel_size": by, "stride": by})]
+        case "Conv2d", "average" | "max" if "stride" in args:
+            pool = "torch.nn.AvgPool2d" if style == "average" else "torch.nn.MaxPool2d"
+            rest = {name: value for name, value in args.items() if name != "stride"}
+            return [Tree(pool, {"kernel_size": args["stride"]}), Tree("torch.nn.Conv2d", rest)]
+    return [node]
 
 
 def _steps(state: State, goal: State) -> Iterator[Step]:

@@ -15,7 +15,7 @@ from typing import Literal
 from llmastool.canonical import Json, digest
 from llmastool.errors import EditRefused, TreeError
 from llmastool.trees import insertion, stages
-from llmastool.trees.adapters import sequence
+from llmastool.trees.adapters import Style, sequence
 from llmastool.trees.diff import differences
 from llmastool.trees.fitting import fitted, joined, node_at, shape_after, short_name
 from llmastool.trees.observe import Network
@@ -71,6 +71,8 @@ class Edit:
     """Slot of the wrapping node, for `wrap`."""
     donor_in: Shape | None = None
     """Shape of the input that the subtree took in its own network, for `graft`."""
+    adapter: Style = "cheapest"
+    """How an adapter behind what comes in changes the resolution, should one be needed; for the kinds in `ADAPTED`."""
 
     @property
     def key(self) -> str:
@@ -85,7 +87,7 @@ class Edit:
             case "replace":
                 return f"replace {self.path} by {name}"
             case "insert":
-                return f"insert {name} {_WHERE[self.where]} {self.path}"
+                return f"insert {name} {BESIDE[self.where]} {self.path}"
             case "set_args":
                 return f"set {', '.join(f'{k}={v}' for k, v in (self.args or {}).items())} at {self.path}"
             case "repeat":
@@ -102,10 +104,14 @@ class Edit:
                 return f"{self.kind} {self.path}"
 
 
-_WHERE: Mapping[Where, str] = {
+ADAPTED: frozenset[Kind] = frozenset({"replace", "insert", "delete", "set_args", "wrap", "graft"})
+"""Kinds that may put an adapter behind what comes in."""
+
+BESIDE: Mapping[Where, str] = {
     "before": "before", "after": "after", "parallel_sum": "beside", "parallel_concat": "stacked beside",
     "residual": "with a skip after", "gated": "as a gate on",
 }  # fmt: skip
+"""Where an inserted module goes, in words."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +147,10 @@ def _edited(edit: Edit, network: Network) -> Tree:
     in_shape, out_shape = stages.shapes_of(slot)
     match edit.kind:
         case "insert":
-            return insertion.insert(network, edit.path, _required(edit), edit.where, in_shape, out_shape)
+            node = _required(edit)
+            return insertion.insert(network, edit.path, node, edit.where, in_shape, out_shape, edit.adapter)
         case "delete":
-            return insertion.delete(network, edit.path, slot.module, in_shape, out_shape)
+            return insertion.delete(network, edit.path, slot.module, in_shape, out_shape, edit.adapter)
         case "repeat":
             return stages.repeat(network, slot, edit.times)
         case "unrepeat":
@@ -157,7 +164,7 @@ def _edited(edit: Edit, network: Network) -> Tree:
 
 
 def _replaced(edit: Edit, network: Network, slot: Slot) -> Tree:
-    return fitted(_required(edit), *stages.shapes_of(slot), network, edit.path)
+    return fitted(_required(edit), *stages.shapes_of(slot), network, edit.path, edit.adapter)
 
 
 def _with_args(edit: Edit, network: Network, slot: Slot) -> Tree:
@@ -165,7 +172,7 @@ def _with_args(edit: Edit, network: Network, slot: Slot) -> Tree:
     changed = Tree(old.module, {**old.args, **(edit.args or {})}, old.children)
     if changed == old:
         raise EditRefused(f"{edit.path}: the arguments are these already")
-    return fitted(changed, *stages.shapes_of(slot), network, edit.path)
+    return fitted(changed, *stages.shapes_of(slot), network, edit.path, edit.adapter)
 
 
 def _wrapped(edit: Edit, network: Network, slot: Slot) -> Tree:
@@ -174,19 +181,19 @@ def _wrapped(edit: Edit, network: Network, slot: Slot) -> Tree:
         whole = around.with_node(edit.inner, inner)
     except TreeError as error:
         raise EditRefused(f"{edit.path}: {short_name(around)} has no slot {edit.inner}: {error}") from None
-    return fitted(whole, *stages.shapes_of(slot), network, edit.path)
+    return fitted(whole, *stages.shapes_of(slot), network, edit.path, edit.adapter)
 
 
 def _grafted(edit: Edit, network: Network, slot: Slot) -> Tree:
     donor, (in_shape, out_shape) = _required(edit), stages.shapes_of(slot)
     try:
-        return fitted(donor, in_shape, out_shape, network, edit.path)
+        return fitted(donor, in_shape, out_shape, network, edit.path, edit.adapter)
     except EditRefused:
         if edit.donor_in is None:
             raise
     wanted = (in_shape[0], *edit.donor_in[1:])
     entering = joined(in_shape, wanted)
-    leaving = joined(shape_after(donor, network, wanted, edit.path), out_shape)
+    leaving = joined(shape_after(donor, network, wanted, edit.path), out_shape, edit.adapter)
     if entering is None or leaving is None:
         raise EditRefused(f"{edit.path}: no adapters lead from {in_shape} through {short_name(donor)} to {out_shape}")
     whole = sequence([*entering, donor, *leaving])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from llmastool.canonical import Json
 from llmastool.errors import EditRefused, TreeError
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, scaled, sized
-from llmastool.trees.adapters import bridge, sequence
-from llmastool.trees.axes import layout_of
+from llmastool.trees.adapters import Style, bridge, restyled, sequence
+from llmastool.trees.axes import channels_of, layout_of
 from llmastool.trees.observe import Network, out_shape
 from llmastool.trees.profile import Shape
 from llmastool.trees.tree import SAME, Tree
@@ -48,14 +48,14 @@ def shape_after(node: Tree, network: Network, in_shape: Shape, path: str) -> Sha
         raise EditRefused(f"{path}: {short_name(node)}: {error}") from None
 
 
-def fitted(node: Tree, in_shape: Shape, target: Shape, network: Network, path: str) -> Tree:
+def fitted(node: Tree, in_shape: Shape, target: Shape, network: Network, path: str, style: Style = "cheapest") -> Tree:
     """Return a node, followed by an adapter if need be, so that `in_shape` becomes `target`.
 
     Raises:
         EditRefused: no adapter makes it fit.
     """
     out = shape_after(node, network, in_shape, path)
-    adapter = joined(out, target)
+    adapter = joined(out, target, style)
     if adapter is None:
         raise EditRefused(f"{path}: no adapter turns {out} of {short_name(node)} into {target}")
     if not adapter:
@@ -70,12 +70,15 @@ def _parts(node: Tree) -> list[Tree]:
     return [child for _, child in node.children] if node.module == "torch.nn.Sequential" else [node]
 
 
-def joined(shape: Shape, target: Shape) -> list[Tree] | None:
+def joined(shape: Shape, target: Shape, style: Style = "cheapest") -> list[Tree] | None:
     """Return the adapters between two shapes, layouts told by their looks; None where there are none."""
     if shape == target:
         return []
     layout, to = layout_of(shape), layout_of(target)
-    return bridge(shape, target, layout, to) if layout is not None and to is not None else None
+    if layout is None or to is None:
+        return None
+    nodes = bridge(shape, target, layout, to)
+    return restyled(nodes, channels_of(shape, layout), style) if nodes is not None else None
 
 
 def refit(node: Tree, network: Network, in_shape: Shape, target: Shape) -> Tree | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmastool.errors import EditRefused
 from llmastool.registry.contract import CHANNEL_AXIS
-from llmastool.trees.adapters import sequence
+from llmastool.trees.adapters import Style, sequence
 from llmastool.trees.axes import layout_of
 from llmastool.trees.fitting import fitted, joined, node_at, shape_after
 from llmastool.trees.observe import Network
@@ -14,22 +14,24 @@ from llmastool.trees.tree import Tree
 RESIDUAL, GATED, CONCAT = (f"llmastool.blocks.{name}" for name in ("Residual", "Gated", "Concat"))
 
 
-def insert(network: Network, path: str, node: Tree, where: str, in_shape: Shape, out_shape: Shape) -> Tree:
+def insert(
+    network: Network, path: str, node: Tree, where: str, in_shape: Shape, out_shape: Shape, style: Style = "cheapest"
+) -> Tree:
     """Return the tree with a module inserted; see `llmastool.trees.edits.Where`.
 
     Raises:
         EditRefused: it does not fit.
     """
     if where == "parallel_sum":
-        new = fitted(node, in_shape, out_shape, network, path)
+        new = fitted(node, in_shape, out_shape, network, path, style)
         return network.tree.with_node(path, _pair(RESIDUAL, body=node_at(network, path), shortcut=new))
     if where == "gated":
-        new = fitted(node, in_shape, out_shape, network, path)
+        new = fitted(node, in_shape, out_shape, network, path, style)
         return network.tree.with_node(path, _pair(GATED, body=node_at(network, path), gate=new))
     if where == "parallel_concat":
-        return network.tree.with_node(path, _concat(network, path, node, in_shape, out_shape))
+        return network.tree.with_node(path, _concat(network, path, node, in_shape, out_shape, style))
     shape = in_shape if where == "before" else out_shape
-    new = fitted(node, shape, shape, network, path)
+    new = fitted(node, shape, shape, network, path, style)
     if where == "residual":
         new = Tree(RESIDUAL, {}, (("body", new),))
     return _in_line(network, path, new, before=where == "before")
@@ -39,7 +41,7 @@ def _pair(module: str, **children: Tree) -> Tree:
     return Tree(module, {}, tuple(sorted(children.items())))
 
 
-def _concat(network: Network, path: str, node: Tree, in_shape: Shape, out_shape: Shape) -> Tree:
+def _concat(network: Network, path: str, node: Tree, in_shape: Shape, out_shape: Shape, style: Style) -> Tree:
     """Return the slot's module and the new one side by side, their channels stacked, and brought back to as many."""
     args = concat_args(out_shape)
     if args is None:
@@ -48,7 +50,7 @@ def _concat(network: Network, path: str, node: Tree, in_shape: Shape, out_shape:
     given = shape_after(node, network, in_shape, path)
     same_rank = len(given) == len(out_shape)
     aligned = tuple(given[axis] if i == axis and same_rank else n for i, n in enumerate(out_shape))
-    branch = fitted(node, in_shape, aligned, network, path)
+    branch = fitted(node, in_shape, aligned, network, path, style)
     both = tuple(aligned[axis] + n if i == axis else n for i, n in enumerate(out_shape))
     adapter = joined(both, out_shape)
     if adapter is None:
@@ -76,8 +78,10 @@ def _in_line(network: Network, path: str, new: Tree, *, before: bool) -> Tree:
     return network.tree.with_node(path, sequence(pair))
 
 
-def delete(network: Network, path: str, module: str, in_shape: Shape, out_shape: Shape) -> Tree:
-    """Return the tree without what stands in a slot, or with the smallest adapter in its place.
+def delete(
+    network: Network, path: str, module: str, in_shape: Shape, out_shape: Shape, style: Style = "cheapest"
+) -> Tree:
+    """Return the tree without what stands in a slot, or with the smallest adapter of a style in its place.
 
     Raises:
         EditRefused: nothing stands there but that already.
@@ -89,12 +93,12 @@ def delete(network: Network, path: str, module: str, in_shape: Shape, out_shape:
         return network.tree.with_node(parent_path, renumbered(parent, children))
     if module == "torch.nn.Identity":
         raise EditRefused(f"{path}: there is nothing to delete")
-    adapter = joined(in_shape, out_shape)
+    adapter = joined(in_shape, out_shape, style)
     if adapter is None:
         raise EditRefused(f"{path}: no adapter turns {in_shape} into {out_shape}")
     new = sequence(adapter) if adapter else Tree("torch.nn.Identity")
     if new == network.tree.at(path):
-        raise EditRefused(f"{path}: it is the smallest adapter already")
+        raise EditRefused(f"{path}: it is that adapter already")
     return network.tree.with_node(path, new)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from typing import TypeAlias
@@ -13,6 +13,7 @@ import numpy as np
 from llmastool.canonical import Json
 from llmastool.registry.contract import Contract
 from llmastool.registry.store import Entry
+from llmastool.trees.adapters import Style
 from llmastool.trees.axes import channels_of, layout_of, sizes_of
 from llmastool.trees.donors import Donor, Donors
 from llmastool.trees.edits import Edit, Where
@@ -42,6 +43,17 @@ class Move:
     edit: Edit
     entry: Entry | None
     """The registered module that comes in, or gets other arguments; None where there is none."""
+    free: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
+    """Arguments of what comes in that are free, with the values that are known to work, the one that it has first."""
+
+    def with_argument(self, name: str, value: Json) -> Move:
+        """Return the same move with another value of a free argument."""
+        assert self.edit.node is not None, "only what comes in has free arguments"
+        return replace(self, edit=replace(self.edit, node=_with(self.edit.node, {name: value})))
+
+    def with_adapter(self, style: Style) -> Move:
+        """Return the same move with another adapter behind it."""
+        return replace(self, edit=replace(self.edit, adapter=style))
 
 
 Draw: TypeAlias = Callable[[np.random.Generator], Move | None]
@@ -136,21 +148,34 @@ def _insertions(here: Here, family: str) -> list[Draw]:
 
 
 def _bring(edit: Callable[..., Edit], fitting: Fitting, rng: np.random.Generator) -> Move:
-    return Move(edit(node=_varied(fitting.node, fitting.contract, rng)), fitting.entry)
+    node, free = _varied(fitting.node, _free(fitting.contract), rng)
+    return Move(edit(node=node), fitting.entry, free)
 
 
-def _varied(node: Tree, contract: Contract, rng: np.random.Generator) -> Tree:
-    """Return the node with one free argument drawn anew, half of the time."""
-    free = _free(contract)
-    if not free or rng.random() < 0.5:
-        return node
-    name = sorted(free)[int(rng.integers(len(free)))]
-    values = free[name]
-    value = values[int(rng.integers(len(values)))]
-    path, inner = next(
-        (p, n) for p, n in node.walk() if n.module != "torch.nn.Sequential" and not n.module.startswith(BLOCKS)
-    )
-    return node.with_node(path, Tree(inner.module, {**inner.args, name: value}, inner.children))
+Free: TypeAlias = Mapping[str, tuple[Json, ...]]
+
+
+def _varied(node: Tree, free: Free, rng: np.random.Generator) -> tuple[Tree, Free]:
+    """Return the node with one free argument drawn anew, half of the time; and what is free, as it is first."""
+    drawn: dict[str, Json] = {}
+    if free and rng.random() >= 0.5:
+        name = sorted(free)[int(rng.integers(len(free)))]
+        drawn[name] = free[name][int(rng.integers(len(free[name])))]
+    varied = _with(node, drawn) if drawn else node
+    given = _inner(varied)[1].args
+    first = {name: given.get(name, values[0]) for name, values in free.items()}
+    return varied, {name: (first[name], *(v for v in values if v != first[name])) for name, values in free.items()}
+
+
+def _with(node: Tree, args: Mapping[str, Json]) -> Tree:
+    """Return a node with other arguments of the module that it is there for."""
+    path, inner = _inner(node)
+    return node.with_node(path, Tree(inner.module, {**inner.args, **args}, inner.children))
+
+
+def _inner(node: Tree) -> tuple[str, Tree]:
+    """Return the module that a node is there for, without the changes of layout around it, and its path."""
+    return next((p, n) for p, n in node.walk() if n.module != "torch.nn.Sequential" and not n.module.startswith(BLOCKS))
 
 
 def _free(contract: Contract) -> dict[str, tuple[Json, ...]]:

@@ -42,6 +42,16 @@ def completion(content: Any, **more: Any) -> str:
     return json.dumps({"id": "x", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
 
 
+def called(request: dict[str, Any], arguments: str) -> str:
+    """Return a completion that calls the tool of a request."""
+    name = request["tools"][0]["function"]["name"]
+    assert request["tool_choice"]["function"]["name"] == name
+    call = {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
+    told = json.loads(completion(None))
+    told["choices"][0]["message"] |= {"content": None, "tool_calls": [call]}
+    return json.dumps(told)
+
+
 def shown(request: dict[str, Any]) -> dict[str, str]:
     """Return the candidates of a request: text by letter."""
     lines = request["messages"][1]["content"].splitlines()
@@ -87,6 +97,10 @@ def hang(backend: Backend, _: BaseHTTPRequestHandler, __: dict[str, Any]) -> Non
     backend.stop.wait(30)
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # with the usual 5, connections that come all at once are refused
+
+
 @contextmanager
 def serve(reply: Callable[[Backend, BaseHTTPRequestHandler, dict[str, Any]], None]) -> Iterator[Backend]:
     """Run a server in a thread for the length of the context."""
@@ -113,7 +127,7 @@ def serve(reply: Callable[[Backend, BaseHTTPRequestHandler, dict[str, Any]], Non
         def log_message(self, *_: Any) -> None:
             """Keep the test's output quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     backend.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

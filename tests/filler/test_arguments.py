@@ -83,7 +83,7 @@ def test_what_is_proposed_counts_where_it_runs(registry_folder: Path, tmp_path: 
     assert asked == 2
     again = Proposer(config(backend.url), tmp_path / "proposed.jsonl")  # the server is gone
     known = [json.loads(line) for line in (tmp_path / "proposed.jsonl").read_text().splitlines()]
-    assert {k["module"]: k["args"] for k in known}["picky.nets.Picky"] == {"code": "k-7"}
+    assert {k["name"].partition("@")[0]: k["answer"] for k in known}["picky.nets.Picky"] == {"code": "k-7"}
     register(tmp_path / "mined", tmp_path / "twice", RegistryConfig(), cache, proposer=again)
     assert Registry.open(tmp_path / "twice").entries.keys() == registry.entries.keys()
 
@@ -106,7 +106,7 @@ def test_the_source_is_fenced_and_the_schema_is_closed() -> None:
     ],
 )
 def test_values_are_read(answer: dict[str, Any], args: dict[str, Any]) -> None:
-    assert ArgumentsPrompt(UNBUILT).read(completion(json.dumps(answer)).encode()).args == args
+    assert ArgumentsPrompt(UNBUILT).read(completion(json.dumps(answer)).encode()) == args
 
 
 @pytest.mark.parametrize(

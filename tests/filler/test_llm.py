@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 
 from llmastool.filler.choose import make_filler
-from llmastool.filler.config import FillerConfig
+from llmastool.filler.config import FillerConfig, Price
+from llmastool.filler.ledger import LedgerError
 from llmastool.filler.question import Choice, Fill, Question
 from llmastool.filler.rules import draw
 from tests.filler.conftest import KEY
-from tests.filler.server import Backend, completion, drip, fixed, hang, pick, send, serve
+from tests.filler.server import Backend, called, completion, drip, fixed, hang, pick, send, serve
 
 Ask = Callable[..., Question]
 
@@ -40,10 +42,9 @@ def test_the_pick_is_by_content_and_in_order_whatever_the_shuffle(ask: Ask, tmp_
     assert [fill.question for fill in fills] == [q.id for q in questions]
     assert {(f.key, f.filler, f.fallback, f.rationale) for f in fills} == {("k1", "openai:tiny", "", "for green")}
     assert {(f.prompt_tokens, f.completion_tokens) for f in fills} == {(321, 7)} and all(f.seconds > 0 for f in fills)
-    labels = {
-        json.loads(json.loads(e["reply"])["choices"][0]["message"]["content"])["choice"]
-        for e in entries(tmp_path / "l.jsonl")
-    }
+    turns = [turn for e in entries(tmp_path / "l.jsonl") for turn in e["turns"]]
+    labels = {json.loads(json.loads(t["reply"])["choices"][0]["message"]["content"])["choice"] for t in turns}
+    assert {(t["key"], t["requests"], t["model"]) for t in turns} == {("k1", 1, "tiny")}
     assert labels == {"A", "B", "C"}
 
 
@@ -55,7 +56,7 @@ def test_the_request_is_a_closed_strict_schema(ask: Ask, tmp_path: Path) -> None
     assert described["strict"] is True and request["model"] == "tiny" and request["max_completion_tokens"] == 2000
     assert described["schema"]["properties"]["choice"] == {"type": "string", "enum": ["A", "B", "C"]}
     assert described["schema"]["additionalProperties"] is False
-    assert entries(tmp_path / "l.jsonl")[0]["messages"] == request["messages"]
+    assert entries(tmp_path / "l.jsonl")[0]["turns"][0]["messages"] == request["messages"]
 
 
 def test_a_search_replays_bit_for_bit_with_the_server_gone(ask: Ask, tmp_path: Path) -> None:
@@ -171,11 +172,13 @@ def test_a_failure_that_passes_is_retried(ask: Ask, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-@pytest.mark.parametrize(("takes", "tries"), [("schema", 2), ("json_object", 3), ("plain", 4)])
+@pytest.mark.parametrize(("takes", "tries"), [("schema", 2), ("json_object", 3), ("tool", 4), ("plain", 5)])
 def test_an_endpoint_that_knows_no_schema_is_asked_in_a_simpler_form(
     ask: Ask, tmp_path: Path, status: int, takes: str, tries: int
 ) -> None:
     def form(request: dict[str, Any]) -> str:
+        if "tools" in request:
+            return "tool"
         chosen = request.get("response_format", {"type": "plain"})
         if "maxLength" in json.dumps(chosen):
             return "bounded"
@@ -184,6 +187,8 @@ def test_an_endpoint_that_knows_no_schema_is_asked_in_a_simpler_form(
     def picky(_: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
         if form(request) != takes:
             send(handler, '{"error": "unknown response_format"}', status=status)
+        elif takes == "tool":
+            send(handler, called(request, '{"rationale": "r", "choice": "B"}'))
         else:
             send(handler, completion('Sure!\n```json\n{"rationale": "r", "choice": "B"}\n```'))
 
@@ -192,6 +197,21 @@ def test_an_endpoint_that_knows_no_schema_is_asked_in_a_simpler_form(
         fills = filler.fill([ask(0), ask(1)])
     assert [f.fallback for f in fills] == ["", ""]
     assert len(backend.requests) == tries + 1, "the form that works is remembered"
+
+
+def test_an_endpoint_that_does_not_heed_a_form_is_asked_in_the_next(ask: Ask, tmp_path: Path) -> None:
+    """Some take a schema, say nothing of it, and answer in prose."""
+
+    def deaf(_: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+        told = "tools" in request
+        send(handler, called(request, '{"rationale": "r", "choice": "B"}') if told else completion("I would take B."))
+
+    path = tmp_path / "l.jsonl"
+    with serve(deaf) as backend:
+        fills = answer(backend.url, path, [ask(0), ask(1)], concurrency=1)
+    assert [f.fallback for f in fills] == ["", ""] and len(backend.requests) == 5
+    assert [t["requests"] for e in entries(path) for t in e["turns"]] == [4, 1]
+    assert [f.prompt_tokens for f in fills] == [4 * 321, 321], "all that was asked is counted"
 
 
 def test_after_three_failures_in_a_row_nobody_is_asked(ask: Ask, tmp_path: Path) -> None:
@@ -203,10 +223,20 @@ def test_after_three_failures_in_a_row_nobody_is_asked(ask: Ask, tmp_path: Path)
     assert [f.fallback[:9] for f in fills] == ["HTTP stat"] * 3 + ["not asked"] * 2
 
 
-def test_nonsense_does_not_stop_the_asking(ask: Ask, tmp_path: Path) -> None:
+def test_nonsense_stops_the_asking_only_where_there_never_was_sense(ask: Ask, tmp_path: Path) -> None:
+    def later(backend: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+        if len(backend.requests) == 1:
+            pick("red")(backend, handler, request)
+        else:
+            send(handler, completion("no"))
+
+    with serve(later) as backend:
+        fills = answer(backend.url, tmp_path / "l.jsonl", [ask(seed) for seed in range(6)], concurrency=1)
+    assert len(backend.requests) == 6 and [bool(f.fallback) for f in fills] == [False] + [True] * 5
     with serve(fixed(completion("no"))) as backend:
-        answer(backend.url, tmp_path / "l.jsonl", [ask(seed) for seed in range(6)], concurrency=1)
-    assert len(backend.requests) == 6
+        fills = answer(backend.url, tmp_path / "never.jsonl", [ask(seed) for seed in range(6)], concurrency=1)
+    assert len(backend.requests) == 3 * 5, "three questions, each in five forms"
+    assert [f.fallback[:9] for f in fills[3:]] == ["not asked"] * 3
 
 
 def test_the_limit_of_calls_counts_over_a_resumed_search(ask: Ask, tmp_path: Path) -> None:
@@ -215,6 +245,120 @@ def test_the_limit_of_calls_counts_over_a_resumed_search(ask: Ask, tmp_path: Pat
         second = answer(backend.url, tmp_path / "l.jsonl", [ask(seed) for seed in range(5)], max_calls=3)
     assert len(backend.requests) == 3 and second[:2] == first
     assert [f.fallback for f in second] == ["", "", "", *["the limit of 3 calls is reached"] * 2]
+
+
+def test_retries_count_towards_the_limit_of_calls(ask: Ask, tmp_path: Path) -> None:
+    with serve(fixed("busy", status=503)) as backend:
+        fills = answer(backend.url, tmp_path / "l.jsonl", [ask(0), ask(1)], max_calls=2, retries=5, concurrency=1)
+    assert len(backend.requests) == 2
+    assert [f.fallback for f in fills] == ["the limit of 2 calls is reached"] * 2
+
+
+PRICED = {"prices": {"tiny": Price(prompt=100.0, completion=1000.0)}, "max_completion_tokens": 100}
+
+
+def test_the_cap_in_money_is_never_passed_and_counts_over_a_resumed_search(ask: Ask, tmp_path: Path) -> None:
+    """A question here takes 321 and 7 tokens: 0.0391; it is asked only where its most, some 0.3, is left."""
+    path = tmp_path / "l.jsonl"
+    with serve(pick("red")) as backend:
+        first = answer(backend.url, path, [ask(seed) for seed in range(3)], max_cost=0.5, **PRICED)
+        fills = answer(backend.url, path, [ask(seed) for seed in range(40)], max_cost=0.5, concurrency=1, **PRICED)
+    asked = [f for f in fills if not f.fallback]
+    assert fills[:3] == first and len(asked) == len(backend.requests)
+    assert {round(f.cost, 6) for f in asked} == {0.0391} and 0.1 < sum(f.cost for f in fills) <= 0.5
+    assert {f.fallback for f in fills[-5:]} == {"the limit of 0.5 in cost is reached"}
+
+
+def test_what_is_under_way_is_set_aside(ask: Ask, tmp_path: Path) -> None:
+    """Asked at the same time, no more are under way than the cap holds if each costs its most."""
+
+    def slow(backend: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+        time.sleep(0.3)
+        pick("red")(backend, handler, request)
+
+    with serve(slow) as backend:
+        answer(backend.url, tmp_path / "l.jsonl", [ask(seed) for seed in range(12)], max_cost=0.65, **PRICED)
+    assert backend.most_busy <= 2 < 12
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "many", "completion_tokens": 1}])
+def test_where_an_endpoint_does_not_say_what_it_took_the_most_is_paid(ask: Ask, tmp_path: Path, usage: Any) -> None:
+    body = json.loads(completion('{"rationale": "r", "choice": "A"}'))
+    body["usage"] = usage
+    with serve(fixed(json.dumps(body))) as backend:
+        (fill,) = answer(backend.url, tmp_path / "l.jsonl", [ask()], **PRICED)
+    assert fill.fallback == "" and fill.prompt_tokens == 0 and fill.cost > 0.2
+
+
+def test_what_was_refused_or_never_arrived_costs_nothing(ask: Ask, tmp_path: Path) -> None:
+    with serve(fixed("{}", status=429)) as backend:
+        (refused,) = answer(backend.url, tmp_path / "a.jsonl", [ask()], **PRICED)
+    (lost,) = answer(backend.url, tmp_path / "b.jsonl", [ask()], **PRICED)
+    assert refused.cost == lost.cost == 0.0 and lost.fallback == "no connection to the endpoint, or it was lost"
+
+
+def test_requests_keep_their_pace(ask: Ask, tmp_path: Path) -> None:
+    times: list[float] = []
+
+    def timed(backend: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+        times.append(time.monotonic())
+        pick("red")(backend, handler, request)
+
+    with serve(timed) as backend:
+        fills = answer(
+            backend.url, tmp_path / "l.jsonl", [ask(s) for s in range(4)], per_minute=300, timeout_seconds=0.5
+        )
+    assert not any(f.fallback for f in fills), "waiting for one's turn is no part of a question's time"
+    gaps = [b - a for a, b in zip(sorted(times), sorted(times)[1:], strict=False)]
+    assert len(times) == 4 and min(gaps) > 0.1
+
+
+def test_what_most_orders_pick_is_taken(ask: Ask, tmp_path: Path) -> None:
+    """A model that takes what stands first is outvoted by none; one that goes by content has all votes."""
+    path = tmp_path / "l.jsonl"
+    with serve(pick("green")) as backend:
+        (fill,) = answer(backend.url, path, [ask()], orders=12)
+    assert (fill.key, len(backend.requests), fill.prompt_tokens) == ("k1", 3, 3 * 321)
+    turns = entries(path)[0]["turns"]
+    assert sorted(t["order"].index("k1") for t in turns) == [0, 1, 2] and {t["key"] for t in turns} == {"k1"}
+    with serve(fixed(completion('{"rationale": "first", "choice": "A"}'))) as backend:
+        fills = answer(backend.url, tmp_path / "first.jsonl", [ask(seed) for seed in range(60)], orders=3)
+    assert set(Counter(f.key for f in fills)) == {"k0", "k1", "k2"}
+
+
+def test_turns_that_fail_leave_the_others_to_decide(ask: Ask, tmp_path: Path) -> None:
+    def sometimes(backend: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+        if len(backend.requests) == 2:
+            send(handler, "oops", status=500)
+        else:
+            pick("blue")(backend, handler, request)
+
+    with serve(sometimes) as backend:
+        (fill,) = answer(backend.url, tmp_path / "l.jsonl", [ask()], orders=3, concurrency=1)
+    turns = entries(tmp_path / "l.jsonl")[0]["turns"]
+    assert (fill.key, fill.fallback) == ("k2", "") and [t["reason"] for t in turns] == ["", "HTTP status 500", ""]
+
+
+def test_several_models_get_their_shares_and_a_question_always_the_same(ask: Ask, tmp_path: Path) -> None:
+    questions, models = [ask(seed) for seed in range(80)], {"a": 3.0, "b": 1.0}
+    with serve(pick("red")) as backend:
+        fills = answer(backend.url, tmp_path / "l.jsonl", questions, models=models)
+        again = answer(backend.url, tmp_path / "again.jsonl", questions[::-1], models=models)
+    assert [f.filler for f in fills] == [f.filler for f in again[::-1]]
+    counts = Counter(f.filler for f in fills)
+    assert 45 < counts["openai:a"] < 75 and counts["openai:a"] + counts["openai:b"] == 80
+    assert Counter(f"openai:{r['model']}" for r in backend.requests[:80]) == counts
+
+
+def test_a_replay_repeats_a_ledger_to_the_byte_and_refuses_what_it_does_not_hold(ask: Ask, tmp_path: Path) -> None:
+    questions, path = [ask(seed) for seed in range(5)], tmp_path / "l.jsonl"
+    with serve(pick("blue")) as backend:
+        fills = answer(backend.url, path, questions, orders=2)
+    replay = FillerConfig(kind="replay", replay=str(path))
+    assert make_filler(replay, tmp_path / "new.jsonl").fill(questions) == fills
+    assert sorted((tmp_path / "new.jsonl").read_text().splitlines()) == sorted(path.read_text().splitlines())
+    with pytest.raises(LedgerError, match=r"l.jsonl: expected an answer to question .*, found none; this search asks"):
+        make_filler(replay, tmp_path / "new.jsonl").fill([ask(9)])
 
 
 def test_a_rationale_is_cut_and_cleaned(ask: Ask, tmp_path: Path) -> None:

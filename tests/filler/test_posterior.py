@@ -9,13 +9,14 @@ import pytest
 from llmastool.filler.choose import make_filler
 from llmastool.filler.config import FillerConfig
 from llmastool.filler.posterior import PosteriorFiller, best
-from llmastool.filler.question import Question
+from llmastool.filler.question import Free, Question
 from llmastool.filler.rules import draw
 from tests.filler.conftest import KEY
 
 
 def _worth(question: Question, worths: Sequence[float | None]) -> Question:
-    choices = tuple(replace(c, worth=worth) for c, worth in zip(question.choices, worths, strict=True))
+    known = [() if worth is None else (worth,) for worth in worths]
+    choices = tuple(replace(c, worths=worth) for c, worth in zip(question.choices, known, strict=True))
     return replace(question, choices=choices)
 
 
@@ -26,6 +27,19 @@ def _worth(question: Question, worths: Sequence[float | None]) -> Question:
 def test_it_takes_the_highest_worth(ask: Callable[..., Question], worths: tuple[float | None], key: str) -> None:
     fills = [best(_worth(ask(seed), worths)) for seed in range(20)]
     assert {(fill.key, fill.filler, fill.fallback) for fill in fills} == {(key, "posterior", "")}
+
+
+def test_it_takes_the_best_value_of_what_a_choice_leaves_free(ask: Callable[..., Question]) -> None:
+    first, second, third = ask().choices
+    free = Free(name="kernel_size", values=(3, 5, 7))
+    choices = (
+        replace(first, worths=(1.0,)),
+        replace(second, free=free, worths=(0.0, 0.5, 2.0)),
+        replace(third, worths=(1.5,)),
+    )
+    fill = best(replace(ask(), choices=choices))
+    assert (fill.key, fill.value) == ("k1", 2)
+    assert fill.rationale == "the planner expects most of it: 2 of 5; the next 1.5"
 
 
 def test_it_says_by_how_much(ask: Callable[..., Question]) -> None:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from llmastool.errors import EditRefused
 from llmastool.modes import quiet
-from llmastool.trees.adapters import bridge, convert, sequence
+from llmastool.trees.adapters import STYLES, Style, bridge, convert, restyled, sequence
 from llmastool.trees.axes import layout_of
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.donors import Donors
 from llmastool.trees.edits import Edit, apply
+from llmastool.trees.fitting import joined
 from llmastool.trees.gates import Budget, Fell, check, real_pass
 from llmastool.trees.moves import Group, Moves
 from llmastool.trees.observe import Network, out_shape
@@ -169,6 +170,42 @@ def test_a_bridge_takes_the_fewest_nodes_that_compute_the_least() -> None:
     assert last is not None and [n.module for n in last] == ["torch.nn.Linear"]
     assert bridge((2, 4, 8, 8), (2, 4, 3, 3), "NCHW") == [Tree("torch.nn.AdaptiveAvgPool2d", {"output_size": 3})]
     assert bridge((2, 4, 8, 8), (2, 4), "NCHW") is None
+
+
+@pytest.mark.parametrize("style", ["average", "max", "convolution"])
+@given(SPATIAL, SPATIAL | st.just("BC"), SIZE, SIZE, SIZE, SIZE)
+def test_a_bridge_of_another_style_leads_to_the_same_shape(
+    style: Style, layout: Layout, to: Layout, channels: int, wanted: int, side: int, size: int
+) -> None:
+    shape, target = shape_in(layout, channels, side), shape_in(to, wanted, size)
+    nodes = bridge(shape, target, layout, to)
+    assert nodes is not None
+    styled = restyled(nodes, channels, style)
+    net = build(sequence(styled), Catalog()) if styled else torch.nn.Identity()
+    assert tuple(net(torch.zeros(shape)).shape) == target
+
+
+def test_styles_change_the_resolution_in_their_ways() -> None:
+    def modules(shape: tuple[int, ...], target: tuple[int, ...], style: Style) -> list[str]:
+        nodes = joined(shape, target, style)
+        assert nodes is not None
+        return [node.module.rpartition(".")[2] for node in nodes]
+
+    both, falls, rises = ((2, 4, 8, 8), (2, 6, 4, 4)), ((2, 4, 8, 8), (2, 4, 4, 4)), ((2, 4, 4, 4), (2, 4, 8, 8))
+    assert [modules(*both, s) for s in STYLES] == [
+        ["Conv2d"],
+        ["AvgPool2d", "Conv2d"],
+        ["MaxPool2d", "Conv2d"],
+        ["Conv2d"],
+    ]
+    assert [modules(*falls, s) for s in STYLES] == [["AvgPool2d"], ["AvgPool2d"], ["MaxPool2d"], ["Conv2d"]]
+    assert modules(*rises, "convolution") == ["ConvTranspose2d"] and modules(*rises, "max") == ["Upsample"]
+
+
+def test_an_edit_can_ask_for_another_adapter(plain: Network) -> None:
+    slot = next(s for s in plain.profile.slots if s.in_shape and s.out_shape and s.in_shape[2:] != s.out_shape[2:])
+    trees = {apply(Edit(kind="delete", path=slot.path, adapter=style), plain).tree.id for style in STYLES}
+    assert len(trees) >= 2
 
 
 def test_conversions_run_both_ways(plain: Network) -> None:

@@ -12,8 +12,8 @@ from llmastool.filler.question import MAX_CHOICES, Fill
 from llmastool.planner.archive import dominant_family
 from llmastool.planner.plan import FRESH, Option, Plan, Wishes
 from llmastool.proposals.fresh import MOST_EDITS
-from llmastool.proposals.pool import Pool, _undoes
-from llmastool.proposals.questions import Asked
+from llmastool.proposals.pool import MOST_VALUES, MOST_VARIANTS, Pool, _undoes
+from llmastool.proposals.questions import Asked, Made
 from llmastool.start import MinedNetwork, Skeleton, StartConfig, skeleton, variant
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.gates import Budget
@@ -46,7 +46,8 @@ class Round:
             self.options, self.counts = bench.options(self.wishes, parents, start=start, seed=(seed, "pool", 1))
             self.plans = [Plan.of(option, "a reason") for option in self.doubles + self.fresh]
             self.asked, _ = bench.questions(self.plans, seed, 1)
-            trees = {m.tree.id: m.tree for a in self.asked for m in a.children.values()}
+            self.settled, _ = bench.questions([Plan.of(option, "a reason") for option in self.singles], seed, 2)
+            trees = {m.tree.id: m.tree for a in self.asked for m in _made(a)}
             self.checked = {tree_id: bench.check(tree) for tree_id, tree in trees.items()}
 
     @property
@@ -84,7 +85,7 @@ def test_nothing_known_is_offered_and_no_pair_shows_what_is_shown_already(
 def test_all_that_plans_lead_to_passes_the_gates(found: Round) -> None:
     assert len(found.asked) == len(found.plans)
     for asked in found.asked:
-        for made in asked.children.values():
+        for made in _made(asked):
             profile = found.checked[made.tree.id]
             assert isinstance(profile, Profile) and profile == made.profile
             assert profile.parameters <= BUDGET.parameters and profile.out_shape == (2, 7)
@@ -94,12 +95,12 @@ def test_all_that_plans_lead_to_passes_the_gates(found: Round) -> None:
 
 def test_a_pair_has_its_parent_both_changes_and_choices_for_the_second(found: Round, parents: dict[str, Tree]) -> None:
     for asked in _of(found, fresh=False):
-        plan, changes = asked.plan, [made.change for made in asked.children.values()]
+        plan, changes = asked.plan, [made.change for made, *_ in asked.children.values()]
         assert plan.parent in parents and plan.slot
         first = plan.after.rpartition(" (")[0]
         assert re.fullmatch(r".+ \([0-9a-f]{16}\)", plan.after)
         assert all(change.startswith(f"{first}, then ") for change in changes), "the first edit is settled"
-        assert len({made.tree.id for made in asked.children.values()}) == len(changes) <= MAX_CHOICES
+        assert len({made.tree.id for made in _made(asked)}) == len(_made(asked)) and len(changes) <= MAX_CHOICES
         assert f"edited just now: {first}\n" in asked.question.context
         assert f"slot {plan.slot}: " in asked.question.context
         candidate = _candidate(asked)
@@ -108,17 +109,34 @@ def test_a_pair_has_its_parent_both_changes_and_choices_for_the_second(found: Ro
     assert any(len(asked.children) > 1 for asked in _of(found, fresh=False))
 
 
+def test_what_a_choice_leaves_free_leads_to_networks_of_their_own(found: Round) -> None:
+    """Single edits, asked for the same parents: their arguments are free, and so are adapters."""
+    free = []
+    for asked in found.settled:
+        for choice in asked.question.choices:
+            made = asked.children[choice.key]
+            assert len(made) == (len(choice.free.values) if choice.free is not None else 1) <= MOST_VALUES
+            assert len({m.tree.id for m in made}) == len(made)
+            if choice.free is not None:
+                free.append(choice.free)
+                fill = Fill(question=asked.question.id, key=choice.key, value=1, rationale="", filler="rules")
+                assert asked.candidate(fill, 1, 0).tree == made[1].tree != made[0].tree
+        variants = sum(len(m) - 1 for m in asked.children.values())
+        assert variants <= MOST_VARIANTS
+    assert any(f.name != "adapter" for f in free)
+
+
 def test_a_network_drawn_anew_leads_to_itself_and_has_no_parent(found: Round) -> None:
     for asked in _of(found, fresh=True):
         assert (asked.plan.parent, asked.plan.slot) == ("", "")
-        ((_, made),) = asked.children.items()
+        ((made,),) = asked.children.values()
         assert made.tree.id == asked.plan.tree and asked.plan.family == dominant_family(made.profile)
         assert made.change.startswith(("skeleton ", "tiny.nets.Net, then "))
         assert 1 <= made.change.count(", then ") <= MOST_EDITS
         candidate = _candidate(asked)
         assert candidate.parent is None and candidate.plan == asked.plan.to_json() and candidate.fill is not None
         assert "a network drawn anew" in asked.question.context
-    assert {m.change.split()[0] for a in _of(found, fresh=True) for m in a.children.values()} == {
+    assert {m.change.split()[0] for a in _of(found, fresh=True) for m in _made(a)} == {
         "skeleton",
         "tiny.nets.Net,",
     }
@@ -198,6 +216,10 @@ def test_a_drawn_skeleton_is_near_the_one_that_was_asked_for() -> None:
 
 def _of(found: Round, *, fresh: bool) -> list[Asked]:
     return [asked for asked in found.asked if (asked.plan.kind == FRESH) == fresh]
+
+
+def _made(asked: Asked) -> list[Made]:
+    return [made for variants in asked.children.values() for made in variants]
 
 
 def _candidate(asked: Asked):  # type: ignore[no-untyped-def]

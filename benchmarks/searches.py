@@ -1,4 +1,4 @@
-"""Searches on real trees: the planner and its peers train networks for equal times, and the best of each is compared.
+"""Searches on real trees: arms, as the planner and its peers, train networks for equal times, and are compared.
 
 A search is the library's own, round by round, as `dvc repro` runs it; it ends with the round in which its trainings
 have taken their seconds together. All searches of a seed begin with the same networks, trained alike.
@@ -6,15 +6,21 @@ have taken their seconds together. All searches of a seed begin with the same ne
 
 from __future__ import annotations
 
+import itertools
+import math
 import multiprocessing
 import os
 import statistics
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.machine import ROOT
+from llmastool.archive import Entry
 from llmastool.canonical import Json
+from llmastool.filler.config import FillerConfig
 from llmastool.mining.mine import mine_source, write
 from llmastool.outcome import Outcome
 from llmastool.params import Params
@@ -22,17 +28,31 @@ from llmastool.planner.baselines.config import BaselinesConfig
 from llmastool.planner.baselines.evolution import EvolutionConfig
 from llmastool.registry.register import register
 from llmastool.runs import run_folder
-from llmastool.search import Search
+from llmastool.search import Name, Search
 from llmastool.training import job
 from llmastool.training.data import DataConfig, prepare
 from llmastool.training.recipe import Recipe
+from llmastool.trees.distance import distance, signature
 from llmastool.trees.gates import Budget
 
-STRATEGIES = ("planner", "random", "evolution", "largest")
 PER_ROUND = 6
 MOST_ROUNDS = 30
 SMALL = BaselinesConfig(evolution=EvolutionConfig(population=8, sample=3))
 """Populations that a search of some thirty networks can fill and then still evolve."""
+
+
+RULES = FillerConfig(kind="rules")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What decides in a search."""
+
+    strategy: Name = "planner"
+    filler: FillerConfig = RULES
+
+
+STRATEGIES = {name: Arm(strategy=name) for name in ("planner", "random", "evolution", "largest")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +65,7 @@ class Task:
     seconds: float
     """Training seconds of a search, processes' starts included, all workers together."""
 
-    def params(self, strategy: str, seed: int) -> Params:
+    def params(self, arm: Arm, seed: int) -> Params:
         """Return the parameters of a search: those of `params.yaml` but for the task's own."""
         base = Params.load(ROOT / "params.yaml")
         return replace(
@@ -55,11 +75,12 @@ class Task:
             budget=self.budget,
             search=replace(
                 base.search,
-                strategy=strategy,  # type: ignore[arg-type]  # checked when it is made
+                strategy=arm.strategy,
                 rounds=MOST_ROUNDS,
                 per_round=PER_ROUND,
                 baselines=SMALL,
             ),
+            filler=arm.filler,
             # What counts here is what comes of a second.
             planner=replace(base.planner, per_second=True),
             training=replace(base.training, workers=1, recipe=self.recipe, seconds=60.0),
@@ -87,62 +108,89 @@ def cifar10(folder: Path) -> Task:
     )
 
 
-def compare(task: Task, work: Path, seeds: int) -> Json:
-    """Run every strategy with every seed, as many seeds side by side as there are cores; a search that ended is read.
+def compare(task: Task, work: Path, seeds: int, arms: Mapping[str, Arm]) -> Json:
+    """Run every arm with every seed, as many seeds side by side as there are cores; a search that ended is read.
 
     Args:
         task: what is searched for.
         work: folder that keeps the searches.
-        seeds: searches of each strategy.
+        seeds: searches of each arm.
+        arms: by name; the first one is compared with the others seed by seed.
     """
-    registry = _registry(work)
+    registry = registered(work)
     # Fresh processes: a fork would inherit threads that are not there.
     with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, seeds)) as pool:
-        found = pool.starmap(_every, [(task, work, registry, seed) for seed in range(seeds)], chunksize=1)
-    rows = {strategy: summary([told[strategy] for told in found], task) for strategy in STRATEGIES}
+        found = pool.starmap(_every, [(task, work, registry, arms, seed) for seed in range(seeds)], chunksize=1)
+    rows = {name: summary([told[name] for told in found], task) for name in arms}
     return {
         "seconds": task.seconds,
         "per_round": PER_ROUND,
         "recipe": task.recipe.to_json(),
         "images": task.data.limit,
-        "strategies": rows,
-        "planner_ahead": _ahead(rows),
+        "arms": rows,
+        "ahead": {next(iter(arms)): _ahead(rows)},
     }
 
 
-def _every(task: Task, work: Path, registry: Path, seed: int) -> dict[str, list[Json]]:
-    """Search with every strategy, one after another: what several of them train is trained once."""
+def _every(task: Task, work: Path, registry: Path, arms: Mapping[str, Arm], seed: int) -> dict[str, list[Json]]:
+    """Search with every arm, one after another: what several of them train is trained once."""
     data = work / f"{task.data.name}-{seed}"
     if not data.exists():
         prepare(task.data, data, seed)
     found = {}
-    for strategy in STRATEGIES:
-        found[strategy] = list(_searched(task, task.params(strategy, seed), registry, data, work))
-        row = summary([found[strategy]], task)
-        print(f"{task.data.name} {strategy} {seed}: {row['networks']['mean']} networks, {row['best']}", flush=True)
+    for name, arm in arms.items():
+        found[name] = list(_searched(task, task.params(arm, seed), registry, data, work))
+        row = summary([found[name]], task)
+        print(f"{task.data.name} {name} {seed}: {row['networks']['mean']} networks, {row['best']}", flush=True)
     return found
 
 
-def _searched(task: Task, params: Params, registry: Path, data: Path, work: Path) -> Iterator[Json]:
-    """Search until the seconds are used up; yield what became of every candidate."""
-    spent = 0.0
+def evaluated(
+    params: Params, registry: Path, data: Path, work: Path, seconds: float = math.inf
+) -> tuple[list[Entry], list[float]]:
+    """Search until the training seconds are used up; return all candidates, and what asking for each round took.
+
+    Args:
+        params: of the search.
+        registry: folder of the registry.
+        data: folder of the prepared images.
+        work: folder that keeps searches and trainings.
+        seconds: of training, all candidates together, after which no other round is begun.
+    """
+    spent, asking = 0.0, []
     run = run_folder(work / "runs", params, data, registry)
     with Search.open(params, registry, data, run) as search:
-        while not search.done and spent < task.seconds:
-            for candidate in search.ask():
+        while not search.done and spent < seconds:
+            start = time.monotonic()
+            candidates = search.ask()
+            asking.append(time.monotonic() - start)
+            for candidate in candidates:
                 # One folder for a training, whichever search asks for it.
                 training = search.job(candidate)
                 search.tell([job.run(training, work / "trials" / training.key[:32], params.training)])
             spent = sum(entry.outcome.seconds for entry in search.entries())
-        for entry in search.entries():
-            yield {"seconds": entry.outcome.seconds, "accuracy": _accuracy(entry.outcome), "gate": entry.outcome.gate}
+        return search.entries(), asking
+
+
+def _searched(task: Task, params: Params, registry: Path, data: Path, work: Path) -> Iterator[Json]:
+    """Search until the seconds are used up; yield what became of every candidate."""
+    for entry in evaluated(params, registry, data, work, task.seconds)[0]:
+        fill = entry.candidate.fill
+        yield {
+            "seconds": entry.outcome.seconds,
+            "accuracy": _accuracy(entry.outcome),
+            "gate": entry.outcome.gate,
+            "settled_by": fill["filler"] if fill is not None else None,
+            "answer_seconds": fill["seconds"] if fill is not None else 0.0,
+            "profile": entry.profile,
+        }
 
 
 def _accuracy(outcome: Outcome) -> float | None:
     return outcome.metrics["validation_accuracy"] if outcome.ok else None
 
 
-def _registry(work: Path) -> Path:
+def registered(work: Path) -> Path:
     """Mine and probe what `params.yaml` names, once; return the registry's folder."""
     params, folder = Params.load(ROOT / "params.yaml"), work / "registry"
     if not folder.exists():
@@ -152,7 +200,7 @@ def _registry(work: Path) -> Path:
 
 
 def summary(searches: Sequence[Sequence[Mapping[str, Json]]], task: Task) -> Json:
-    """Return the best validation accuracies of one strategy, after shares of the seconds, and what was trained."""
+    """Return the best validation accuracies of one arm after shares of the seconds, what it trained, and how varied."""
     shares = (0.25, 0.5, 0.75, 1.0)
     best = [[_best(told, share * task.seconds) for share in shares] for told in searches]
     return {
@@ -163,6 +211,23 @@ def summary(searches: Sequence[Sequence[Mapping[str, Json]]], task: Task) -> Jso
             [sum(one["accuracy"] is not None for one in told) / len(told) for told in searches],
         ),
         "best": [row[-1] for row in best],
+        **{name: _spread([variety[name] for variety in map(_variety, searches)]) for name in VARIETY},
+        "settled_by": dict(Counter(one["settled_by"] for told in searches for one in told if one["settled_by"])),
+        "answer_seconds": sum(one["answer_seconds"] for told in searches for one in told),
+    }
+
+
+VARIETY = ("families", "modules", "distance")
+
+
+def _variety(told: Sequence[Mapping[str, Json]]) -> dict[str, float]:
+    """Return how many families and modules a search's networks hold, and how far two of them are apart on average."""
+    profiles = [one["profile"] for one in told if one["profile"] is not None]
+    signatures = [signature(profile) for profile in profiles]
+    return {
+        "families": float(len({slot.family for profile in profiles for slot in profile.slots})),
+        "modules": float(len({slot.module for profile in profiles for slot in profile.slots})),
+        "distance": statistics.fmean(distance(a, b) for a, b in itertools.combinations(signatures, 2)),
     }
 
 
@@ -187,10 +252,11 @@ def _spread(values: Sequence[float]) -> Json:
 
 
 def _ahead(rows: Mapping[str, Json]) -> Json:
-    """Return by how much the planner's best is ahead of each peer's, seed by seed, in percentage points."""
-    own = rows["planner"]["best"]
+    """Return by how much the first arm's best is ahead of each other's, seed by seed, in percentage points."""
+    first, *others = rows
+    own = rows[first]["best"]
     found = {}
-    for name in STRATEGIES[1:]:
+    for name in others:
         gaps = [a - b for a, b in zip(own, rows[name]["best"], strict=True)]
         error = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else None
         found[name] = {"mean": statistics.fmean(gaps), "standard_error": error}
