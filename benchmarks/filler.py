@@ -29,7 +29,7 @@ from llmastool.canonical import Json
 from llmastool.filler.config import FillerConfig
 from llmastool.proposals.questions import Asked
 from llmastool.training.data import prepare
-from tests.filler.server import serve
+from tests.filler.server import serve, well
 
 RESULTS = ROOT / "benchmarks" / "results" / "filler.json"
 CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
@@ -69,7 +69,7 @@ class Setting:
         return self._filled("posterior", POSTERIOR)
 
     def endpoint(self) -> Json:
-        with serve(hostile.well) as backend:
+        with serve(well) as backend:
             return self._filled(
                 "endpoint", FillerConfig(kind="openai", base_url=backend.url, model="m", max_calls=5000)
             )

@@ -36,13 +36,14 @@ class Entry:
 
 def fingerprint(entries: Sequence[Entry]) -> str:
     """Return a hash over all that equal searches have in common: everything but times."""
-    return digest([[_timeless(e.candidate.to_json()), _timeless(e.outcome.to_json())] for e in entries])
+    return digest([[timeless(e.candidate.to_json()), timeless(e.outcome.to_json())] for e in entries])
 
 
-def _timeless(value: Json) -> Json:
+def timeless(value: Json) -> Json:
+    """Return a JSON value without times, which differ between equal searches."""
     if isinstance(value, dict):
-        return {k: _timeless(v) for k, v in value.items() if not k.endswith(("seconds", "per_second"))}
-    return [_timeless(v) for v in value] if isinstance(value, list) else value
+        return {k: timeless(v) for k, v in value.items() if not k.endswith(("seconds", "per_second"))}
+    return [timeless(v) for v in value] if isinstance(value, list) else value
 
 
 def write_archive(

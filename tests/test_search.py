@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmastool.archive import fingerprint, read_archive
+from llmastool.archive import fingerprint, read_archive, timeless
 from llmastool.candidate import Candidate
-from llmastool.canonical import read_json, read_lines
+from llmastool.canonical import dumps, read_json, read_lines
 from llmastool.errors import ConfigError, DataError
 from llmastool.filler.config import FillerConfig
+from llmastool.filler.ledger import exchanges
 from llmastool.outcome import Outcome
 from llmastool.params import Params
 from llmastool.planner.config import PlannerConfig
@@ -22,6 +23,7 @@ from llmastool.planner.plan import FRESH
 from llmastool.search import Search
 from llmastool.training import job as training
 from llmastool.training.data import prepare
+from tests.filler.server import serve, well
 
 PARAMS = """
 data: {path: assets/digits, limit: 300}
@@ -112,6 +114,30 @@ def test_the_fillers_replies_are_replayed_from_the_ledger(finished: Search, open
         step(search)
     assert fingerprint(search.entries()) == fingerprint(finished.entries())
     assert (tmp_path / "fills.jsonl").read_bytes() == (finished.run / "fills.jsonl").read_bytes()
+
+
+def test_a_search_that_asked_an_llm_is_replayed_without_one(
+    finished: Search, registry_folder: Path, tmp_path: Path
+) -> None:
+    """In a folder of its own, with nothing but the ledger; the archives are equal to the byte but for times."""
+    asked, again = tmp_path / "asked", tmp_path / "again"
+    shutil.copytree(finished.run / "trials", asked / "trials")
+
+    def search(filler: FillerConfig, run: Path) -> str:
+        params = replace(finished.params, filler=filler, search=replace(finished.params.search, rounds=1))
+        with Search.open(params, registry_folder, finished.data, run) as opened:
+            while not opened.done:
+                step(opened)
+            opened.write(run / "out")
+        return dumps(timeless(read_archive(run / "out" / "archive.json")))
+
+    with serve(well) as backend:
+        first = search(FillerConfig(kind="openai", base_url=backend.url, model="m", orders=2), asked)
+    ledger = list(exchanges(asked / "fills.jsonl"))
+    assert any(len(e.turns) == 2 and e.fill.filler == "openai:m" for e in ledger), "the LLM was asked"
+    shutil.copytree(asked / "trials", again / "trials")
+    assert search(FillerConfig(kind="replay", replay=str(asked / "fills.jsonl")), again) == first
+    assert "openai:m" in first and '"bias":{"family"' in first
 
 
 def test_a_filler_can_follow_the_planner(finished: Search, registry_folder: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections import Counter
@@ -17,16 +16,12 @@ from llmastool.canonical import Json
 from llmastool.filler.choose import make_filler
 from llmastool.filler.config import FillerConfig
 from llmastool.proposals.questions import Asked
-from tests.filler.server import Backend, completion, drip, fixed, hang, send, serve, shown
+from tests.filler.server import Backend, answer, completion, drip, fixed, hang, serve, well
 
 Reply = Callable[[Backend, BaseHTTPRequestHandler, dict[str, Any]], None]
 
 DEADLINE = 3.0
 """Seconds that a question may take in these searches."""
-
-
-def _answer(label: str, rationale: str = "r") -> str:
-    return completion(json.dumps({"rationale": rationale, "choice": label}))
 
 
 def _later(_: Backend, handler: BaseHTTPRequestHandler, __: dict[str, Any]) -> None:
@@ -43,23 +38,6 @@ def fickle(backend: Backend, handler: BaseHTTPRequestHandler, request: dict[str,
     _EVERY[turn](backend, handler, request)
 
 
-def well(_: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
-    """Pick by the length of what is asked, and a value with it where one is free."""
-    turn = len(request["messages"][1]["content"])
-    if "response_format" not in request or "json_schema" not in request["response_format"]:
-        labels = sorted(shown(request))
-        send(handler, _answer(labels[turn % len(labels)]))
-        return
-    properties = request["response_format"]["json_schema"]["schema"]["properties"]
-    if "pick" not in properties:
-        send(handler, _answer(properties["choice"]["enum"][turn % len(properties["choice"]["enum"])]))
-        return
-    picks = properties["pick"]["anyOf"]
-    enums = {name: kind["enum"] for name, kind in picks[turn % len(picks)]["properties"].items()}
-    picked = {name: values[turn % len(values)] for name, values in enums.items()}
-    send(handler, completion(json.dumps({"rationale": "r", "pick": picked})))
-
-
 HUGE = b'{"choices": [' + b"[" * (3 << 20)
 
 CASES: Mapping[str, Reply | None] = {
@@ -71,10 +49,10 @@ CASES: Mapping[str, Reply | None] = {
     "status 500": fixed("oops", status=500),
     "status 401": fixed("{}", status=401),
     "a page in HTML": fixed("<html>log in</html>", kind="text/html"),
-    "cut JSON": fixed(_answer("A")[:80]),
-    "wrong letter": fixed(_answer("Z")),
+    "cut JSON": fixed(answer("A")[:80]),
+    "wrong letter": fixed(answer("Z")),
     "huge reply": fixed(HUGE),
-    "huge rationale": fixed(_answer("A", "x" * 400_000)),
+    "huge rationale": fixed(answer("A", "x" * 400_000)),
     "wrong types": fixed(completion('{"rationale": 1, "choice": ["A"]}')),
     "no choices": fixed('{"choices": []}'),
     "prose": fixed(completion("I would take the attention.")),
@@ -83,7 +61,7 @@ CASES: Mapping[str, Reply | None] = {
 }
 
 _EVERY: Sequence[Reply] = (
-    well, fixed("oops", status=500), well, fixed(_answer("Z")), well, fixed(_answer("A")[:80]), fixed(HUGE),
+    well, fixed("oops", status=500), well, fixed(answer("Z")), well, fixed(answer("A")[:80]), fixed(HUGE),
 )  # fmt: skip
 
 

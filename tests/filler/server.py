@@ -68,6 +68,28 @@ def pick(text: str) -> Callable[[Backend, BaseHTTPRequestHandler, dict[str, Any]
     return reply
 
 
+def answer(label: str, rationale: str = "r") -> str:
+    """Return a completion that picks a label."""
+    return completion(json.dumps({"rationale": rationale, "choice": label}))
+
+
+def well(_: Backend, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+    """Pick by the length of what is asked, and a value with it where one is free."""
+    turn = len(request["messages"][1]["content"])
+    if "response_format" not in request or "json_schema" not in request["response_format"]:
+        labels = sorted(shown(request))
+        send(handler, answer(labels[turn % len(labels)]))
+        return
+    properties = request["response_format"]["json_schema"]["schema"]["properties"]
+    if "pick" not in properties:
+        send(handler, answer(properties["choice"]["enum"][turn % len(properties["choice"]["enum"])]))
+        return
+    picks = properties["pick"]["anyOf"]
+    enums = {name: kind["enum"] for name, kind in picks[turn % len(picks)]["properties"].items()}
+    picked = {name: values[turn % len(values)] for name, values in enums.items()}
+    send(handler, completion(json.dumps({"rationale": "r", "pick": picked})))
+
+
 def fixed(body: bytes | str, **how: Any) -> Callable[[Backend, BaseHTTPRequestHandler, dict[str, Any]], None]:
     """Send the same body every time."""
 
