@@ -8,6 +8,7 @@ python -m benchmarks.filler --only hostile         some of it; the other figures
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -59,14 +60,17 @@ class Setting:
         count = 1000 if self.whole else 100
         return questions(self.registry, count, self.work / f"questions-{count}.jsonl")
 
-    def _filled(self, name: str, config: FillerConfig) -> Json:
-        return answers.filled(self.asked, config, self.work / "ledgers" / f"{name}.jsonl", self.registry)
+    def _filled(self, name: str, config: FillerConfig, asked: Sequence[Asked] | None = None) -> Json:
+        ledger = self.work / "ledgers" / f"{name}-{len(self.asked)}.jsonl"
+        return answers.filled(asked or self.asked, config, ledger, self.registry)
 
     def rules(self) -> Json:
         return self._filled("rules", RULES)
 
     def posterior(self) -> Json:
-        return self._filled("posterior", POSTERIOR)
+        # Nothing was trained for these questions: sizes stand in for what a planner would believe.
+        weighed = [one.weighed([math.log(o.profile.parameters) for o in one.options()]) for one in self.asked]
+        return self._filled("posterior", POSTERIOR, weighed)
 
     def endpoint(self) -> Json:
         with serve(well) as backend:
@@ -80,7 +84,8 @@ class Setting:
             return self._filled("hostile", config)
 
     def replay(self) -> Json:
-        return self._filled("replay", FillerConfig(kind="replay", replay=str(self.work / "ledgers" / "endpoint.jsonl")))
+        ledger = self.work / "ledgers" / f"endpoint-{len(self.asked)}.jsonl"
+        return self._filled("replay", FillerConfig(kind="replay", replay=str(ledger)))
 
     def local(self) -> Json:
         return self._filled("local", LOCAL)
