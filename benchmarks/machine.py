@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "prefect", "mlflow", "dvc", "pymc", "nutpie"
 def describe() -> Json:
     """Return hardware, versions, commit and date."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    status = ["git", "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"]
+    status = ["git", "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results", ":!*.png"]
     dirty = subprocess.run(status, cwd=ROOT, capture_output=True, text=True, check=True)
     return {
         "commit": commit.strip() + ("+changes" if dirty.stdout.strip() else ""),
