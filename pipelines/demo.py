@@ -44,12 +44,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _repro(changes: Sequence[str]) -> int:
+def _repro(changes: Sequence[str], params: Path = Path("params.yaml")) -> int:
     """Run `dvc repro`, or `dvc exp run` with changed parameters, as a child that ends with this process.
+
+    Args:
+        changes: as `dvc exp run -S` takes them.
+        params: the file that they change; it is put back as it was.
 
     Returns:
         Its exit status.
     """
+    before = params.read_text()
+    try:
+        return _dvc(changes)
+    finally:
+        if params.read_text() != before:
+            params.write_text(before)
+
+
+def _dvc(changes: Sequence[str]) -> int:
     command = ["exp", "run", *(part for change in changes for part in ("-S", change))] if changes else ["repro"]
     dvc = subprocess.Popen(
         [sys.executable, "-m", "dvc", *command], preexec_fn=_die_with_parent, stdin=subprocess.DEVNULL
@@ -111,7 +124,7 @@ def _final_lines(final: Mapping[str, Json]) -> Iterator[str]:
         if test and test.get("mean") is not None:
             seeds = f"over {len(test['seeds'])} seed" + ("s" if len(test["seeds"]) > 1 else "")
             spread = f" ± {test['sd']:.2f}" if test["sd"] is not None else ""
-            mark = ", the winner" if one["id"] == final["best"] else ""
+            mark = ", the winner by validation" if one["id"] == final["best"] else ""
             yield f"test accuracy of {one['name']}: {test['mean']:.2f}%{spread} {seeds}{mark}"
 
 

@@ -29,7 +29,8 @@ def make_filler(config: FillerConfig, ledger_path: Path) -> Filler:
     ledger = Ledger(ledger_path)
     if config.kind == "posterior":
         return PosteriorFiller(ledger)
-    if config.replay is not None:
+    if config.kind == "replay":
+        assert config.replay is not None, "the configuration was checked"
         return ReplayFiller(ledger, Path(config.replay))
     if not asked and config.kind != "local":
         return RulesFiller(ledger)

@@ -48,7 +48,7 @@ class FillerConfig:
     base_url: str | None = None
     """Root of an OpenAI-compatible endpoint, e.g. `http://127.0.0.1:8080/v1`; None for `OPENAI_BASE_URL`, or OpenAI."""
     replay: str | None = None
-    """The ledger that `replay` repeats: the `fills.jsonl` of a search."""
+    """The ledger that `replay` repeats: the `fills.jsonl` of a search. The other kinds have no use for it."""
     orders: int = 1
     """In how many orders of its choices each question is asked; what most of them pick is taken. 1 to 12."""
     shuffle: bool = True
@@ -78,8 +78,8 @@ class FillerConfig:
         require(weights, "models", "names with weights above 0", dict(self.models))
         web = self.base_url is None or self.base_url.startswith(("http://", "https://"))
         require(web, "base_url", "a URL that starts with http:// or https://", self.base_url)
-        replays = (self.kind == "replay") == bool(self.replay)
-        require(replays, "replay", "the path of a ledger where kind is 'replay', and none elsewhere", self.replay)
+        replays = self.kind != "replay" or bool(self.replay)
+        require(replays, "replay", "the path of a ledger, as kind is 'replay'", self.replay)
         require(1 <= self.orders <= MAX_CHOICES, "orders", f"1 to {MAX_CHOICES}", self.orders)
         require(0 < self.timeout_seconds <= 3600, "timeout_seconds", "above 0, at most 3600", self.timeout_seconds)
         require(0 <= self.retries <= 10, "retries", "0 to 10", self.retries)

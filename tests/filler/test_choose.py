@@ -54,7 +54,7 @@ def test_a_base_url_of_the_environment_is_checked(monkeypatch: pytest.MonkeyPatc
     [
         ("kind", "gpt"), ("model", " "), ("base_url", "127.0.0.1"), ("timeout_seconds", 0), ("retries", 11),
         ("max_completion_tokens", 1), ("max_calls", -1), ("concurrency", 0), ("api_key", "sk-1"), ("orders", 13),
-        ("models", {"a": 0}), ("replay", "fills.jsonl"), ("max_cost", -1), ("per_minute", 0), ("shuffle", 1),
+        ("models", {"a": 0}), ("replay", 1), ("max_cost", -1), ("per_minute", 0), ("shuffle", 1),
         ("prices", {"a": {"prompt": -1, "completion": 1}}), ("prices", {"a": {"prompt": 1}}),
     ],
 )  # fmt: skip
@@ -74,7 +74,7 @@ def test_a_cap_in_money_wants_prices() -> None:
 
 
 def test_a_replay_wants_a_ledger(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"replay: expected the path of a ledger where kind is 'replay'"):
+    with pytest.raises(ConfigError, match=r"replay: expected the path of a ledger, as kind is 'replay'"):
         FillerConfig(kind="replay")
     with pytest.raises(LedgerError, match=r"expected the fills\.jsonl of a search, found no file"):
         make_filler(FillerConfig(kind="replay", replay=str(tmp_path / "no.jsonl")), tmp_path / "ledger.jsonl")

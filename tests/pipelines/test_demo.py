@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from llmastool.canonical import write_json
+from pipelines import demo
 from pipelines.demo import summary
 
 
@@ -30,7 +33,7 @@ def test_the_funnel_the_search_and_the_winner_are_told(tmp_path: Path) -> None:
     assert "search: 4 candidates, 2 trained, fell: 2 at shape" in lines
     assert "best validation accuracy, start population: 95.00%" in lines
     assert "best validation accuracy, all: 98.00%" in lines
-    assert "test accuracy of r01-00-b: 97.50% ± 0.25 over 3 seeds, the winner" in lines
+    assert "test accuracy of r01-00-b: 97.50% ± 0.25 over 3 seeds, the winner by validation" in lines
     assert any(line.endswith("report.html") for line in lines)
     assert any("mlflow ui --backend-store-uri sqlite:///" in line for line in lines)
 
@@ -38,7 +41,7 @@ def test_the_funnel_the_search_and_the_winner_are_told(tmp_path: Path) -> None:
 def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
     finalist = {"id": "b", "name": "r01-00-b", "test_accuracy": {"mean": 97.5, "sd": None, "seeds": [{}]}}
     lay_out(tmp_path, [entry("ok", None, 95.0)], {"best": "b", "finalists": [finalist]})
-    assert "test accuracy of r01-00-b: 97.50% over 1 seed, the winner" in list(summary(tmp_path, 1))
+    assert "test accuracy of r01-00-b: 97.50% over 1 seed, the winner by validation" in list(summary(tmp_path, 1))
 
 
 def test_a_search_in_which_nothing_was_trained_is_told_as_that(tmp_path: Path) -> None:
@@ -46,3 +49,26 @@ def test_a_search_in_which_nothing_was_trained_is_told_as_that(tmp_path: Path) -
     lines = list(summary(tmp_path, 1))
     assert "search: 1 candidates, 0 trained, fell: 1 at numerics" in lines
     assert "final: no network was trained to the end" in lines
+
+
+@pytest.mark.parametrize("ends", [0, 1, KeyboardInterrupt()])
+def test_changed_parameters_are_put_back_however_the_run_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends: int | BaseException
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("filler:\n  kind: auto   # a comment\n")
+
+    def dvc(changes: list[str]) -> int:
+        assert changes == ["filler.kind=local"]
+        params.write_text("filler:\n  kind: local\n")
+        if isinstance(ends, BaseException):
+            raise ends
+        return ends
+
+    monkeypatch.setattr(demo, "_dvc", dvc)
+    if isinstance(ends, BaseException):
+        with pytest.raises(KeyboardInterrupt):
+            demo._repro(["filler.kind=local"], params)
+    else:
+        assert demo._repro(["filler.kind=local"], params) == ends
+    assert params.read_text() == "filler:\n  kind: auto   # a comment\n"
