@@ -62,7 +62,8 @@ class Bias:
 
 
 def bias(picks: Sequence[Pick]) -> Bias:
-    """Compare picks with uniform ones from the same lists."""
+    """Compare picks with uniform ones from the same lists. In which order the picks come does not matter."""
+    picks = sorted(picks, key=lambda pick: (tuple(pick.labels), pick.taken))
     labels = sorted({label for pick in picks for label in pick.labels})
     at = {label: i for i, label in enumerate(labels)}
     expected = np.zeros(len(labels))

@@ -33,6 +33,14 @@ def test_a_label_that_stands_twice_is_expected_twice_as_often() -> None:
     assert {p.expected for p in found.preferences} == {20.0}
 
 
+def test_the_order_of_the_ledger_does_not_matter() -> None:
+    """Answers are written down as they come, which differs from run to run."""
+    rng = np.random.default_rng(1)
+    picks = [Pick(labels=list("abcdefg"[: 3 + i % 5]), taken=int(rng.integers(3))) for i in range(60)]
+    shuffled = [picks[i] for i in rng.permutation(60)]
+    assert bias(picks) == bias(shuffled) == bias(picks[::-1])
+
+
 def test_what_a_shuffle_leaves_of_a_models_bias(ask: Callable[..., Question]) -> None:
     """A model that always takes what it is shown first: in its turns that is seen, in the fills it is gone."""
     found = []
