@@ -93,5 +93,5 @@ bench-filler: $(READY)  ## Measure the figures of benchmarks/results/filler.json
 
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay
-	rm -rf artifacts runs .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts runs .cache .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

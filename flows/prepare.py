@@ -13,11 +13,15 @@ from tasks.data import prepare_data
 
 
 @flow(name="prepare")
-def prepare(params_file: Path = Path("params.yaml"), out: Path = Path("artifacts/prepare")) -> dict[str, Json]:
-    """Write the prepared image set into `out` and return its meta."""
+def prepare(
+    params_file: Path = Path("params.yaml"),
+    out: Path = Path("artifacts/prepare"),
+    cache: Path = Path(".cache/images"),
+) -> dict[str, Json]:
+    """Write the prepared image set into `out` and return its meta; decoded images are kept in `cache`."""
     params = Params.load(params_file)
     with only_writer(out):
-        meta = prepare_data(params.data, out, params.seed)
+        meta = prepare_data(params.data, out, params.seed, cache)
     counts = ", ".join(f"{n} {name}" for name, n in meta["counts"].items())
     get_run_logger().info("%s: %s images of %s in %s classes", meta["name"], counts, meta["shape"], meta["classes"])
     return meta

@@ -19,6 +19,7 @@ from llmastool.mining.bundle import Bundle
 from llmastool.outcome import Outcome
 from llmastool.training.data import load_meta
 from llmastool.training.job import Job
+from llmastool.training.recipe import Recipe
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.export import export
 
@@ -38,8 +39,10 @@ class FinalConfig:
     """How many networks, the best by validation accuracy first, or where there is one by its estimate."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of their trainings."""
+    recipe: Recipe | None = None
+    """How they are trained; None as in the search."""
     epochs: int | None = None
-    """Epochs of these trainings; None for those of the search's recipe."""
+    """Epochs of these trainings; None for those of the recipe."""
 
     def __post_init__(self) -> None:
         require(self.top >= 1, "top", "1 or more", self.top)
@@ -77,15 +80,20 @@ def _accuracy(entry: Json) -> float:
 
 
 def final_job(candidate: Candidate, seed: int, params: Params, registry: Path, data: Path) -> Job:
-    """Return the training of a finalist with one seed: on train and validation images, evaluated on the test split."""
-    recipe = params.training.recipe
+    """Return the training of a finalist with one seed, evaluated on the test split.
+
+    It learns from validation images, too, unless the set took these from its own test split, as NAS-Bench-201 does on
+    CIFAR-100 and ImageNet16-120: there networks are compared that never learned from them.
+    """
+    recipe = params.final.recipe or params.training.recipe
+    kept_apart = load_meta(data)["validation_from"] == "test"
     return Job(
         tree=candidate.tree,
         registry=registry,
         data=data,
         recipe=replace(recipe, epochs=params.final.epochs or recipe.epochs),
         seed=seeds.derive(params.seed, "final", seed),
-        train_on="train+validation",
+        train_on="train" if kept_apart else "train+validation",
         evaluate_on="test",
         device=params.training.device,
         keep_weights=True,

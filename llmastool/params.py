@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from llmastool.search import SearchConfig
 from llmastool.start import StartConfig
 from llmastool.strict_yaml import read_yaml
 from llmastool.training.data import DataConfig
-from llmastool.training.recipe import TrainingConfig
+from llmastool.training.recipe import Recipe, TrainingConfig
 from llmastool.trees.gates import Budget
 
 _CURE = "run from the folder that holds it, or name it with --params"
@@ -43,6 +44,8 @@ class Params:
     """How the next edits are chosen."""
     filler: FillerConfig = field(default_factory=FillerConfig)
     """Who settles what a plan leaves open."""
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    """Recipes by name; `training.recipe` and `final.recipe` may name one of them."""
     training: TrainingConfig
     """How a candidate is trained, and what it may use."""
     final: FinalConfig = field(default_factory=FinalConfig)
@@ -59,4 +62,20 @@ class Params:
             ConfigError: the file is missing or no YAML (the message has the line), a key is unknown, missing or
                 given twice, or a value is of the wrong type or out of range.
         """
-        return from_mapping(Params, read_yaml(Path(path), _CURE), where=Path(path).stem)
+        where = Path(path).stem
+        return from_mapping(Params, _looked_up(read_yaml(Path(path), _CURE), where), where=where)
+
+
+def _looked_up(value: object, where: str) -> object:
+    """Return parameters with recipes in place of their names."""
+    if not isinstance(value, Mapping):
+        return value
+    recipes, found = value.get("recipes") or {}, dict(value)
+    for section in ("training", "final"):
+        own = value.get(section)
+        name = own.get("recipe") if isinstance(own, Mapping) else None
+        if isinstance(own, Mapping) and isinstance(name, str):
+            known = recipes if isinstance(recipes, Mapping) else {}
+            require(name in known, f"{where}.{section}.recipe", f"one of recipes ({', '.join(known) or 'none'})", name)
+            found[section] = {**own, "recipe": known[name]}
+    return found

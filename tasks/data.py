@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Not cached and not retried: DVC decides whether it runs, and a broken file stays broken.
 @task(name="prepare-data", tags=["data"], cache_policy=NO_CACHE)
-def prepare_data(config: DataConfig, out: Path, seed: int) -> dict[str, Json]:
+def prepare_data(config: DataConfig, out: Path, seed: int, cache: Path) -> dict[str, Json]:
     """Write the prepared image set into `out` and return its meta; see `llmastool.training.data.prepare`."""
     from llmastool.training.data import prepare
 
-    return prepare(config, out, seed)
+    return prepare(config, out, seed, cache)

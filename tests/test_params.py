@@ -24,7 +24,8 @@ def write(folder: Path, text: str) -> Path:
 def test_the_committed_file_is_read_whole() -> None:
     params, mapping = Params.load(ROOT / "params.yaml"), yaml.safe_load(TEXT)
     assert params.data.name == mapping["data"]["name"] == "digits"
-    assert params.training.recipe.epochs == mapping["training"]["recipe"]["epochs"]
+    assert params.training.recipe == params.recipes[mapping["training"]["recipe"]]
+    assert params.training.recipe.epochs == mapping["recipes"]["quick"]["epochs"]
     assert [s.label for s in params.mining.sources] == ["torchvision"]
     # At least 24 candidates in 3 rounds or more is what the demo stands for.
     assert params.search.rounds >= 3

@@ -1,16 +1,16 @@
 """Prepare an image set once: one sample, three splits, one form, whatever it came as.
 
-`prepare` writes a folder with `train.npz`, `validation.npz`, `test.npz` and `meta.json`; everything later reads only
-that folder. Equal inputs and seed give equal bytes.
+`prepare` writes a folder with images and labels of each split and `meta.json`; everything later reads only that folder,
+and maps it into memory. Equal inputs and seed give equal bytes.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from llmastool.canonical import Json, digest_bytes, dumps, read_json, write_json
 from llmastool.config import require
 from llmastool.errors import DataError
-from llmastool.training.images import Part, read_npz, read_parquet, stack
-from llmastool.training.splits import Indices, sample, split
+from llmastool.training.division import SPLITS, Shares, divide
+from llmastool.training.images.cache import images
+from llmastool.training.images.part import Part, Split, stack
+from llmastool.training.images.read import read
+from llmastool.training.splits import Indices
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 META = "meta.json"
 
 ORIENTED = frozenset({"digits", "mnist", "emnist", "kmnist", "qmnist", "usps", "svhn"})
@@ -39,13 +40,19 @@ class DataConfig:
     name: str = "digits"
     """Name of the set, for readers and for `flip`."""
     path: str = "data/digits"
-    """A folder or file: `*.npz` with `images` and `labels`, or Hugging Face image parquet (`train-*`, `test-*`)."""
+    """A folder or file of images; `llmastool.training.images.read` says of which kinds."""
     limit: int | None = None
     """Number of images taken in all, each class in proportion; None takes all."""
+    classes: int | None = None
+    """Number of classes that are taken, the first ones; None takes all."""
+    size: int | None = None
+    """Side in pixels to which encoded images are scaled, the square in their middle; None leaves them as they are."""
+    splits: str | None = None
+    """File of published splits, e.g. those of NAS-Bench-201; see `llmastool.training.division`."""
     validation: float = 0.2
-    """Share of all images that validates, between 0 and 1."""
+    """Share of all images that validates, between 0 and 1; not used where the set comes with a validation split."""
     test: float = 0.2
-    """Share of all images that tests, between 0 and 1; not read where the set comes with a test split."""
+    """Share of all images that tests, between 0 and 1; not used where the set comes with a test split."""
     flip: bool | None = None
     """Whether a mirrored image keeps its label; None says no for sets of digits and letters, known by name."""
 
@@ -53,34 +60,46 @@ class DataConfig:
         require(bool(self.name), "name", "a name", self.name)
         require(bool(self.path), "path", "a folder or file", self.path)
         require(self.limit is None or self.limit >= 1, "limit", "1 or more, or null", self.limit)
+        require(self.classes is None or self.classes >= 2, "classes", "2 or more, or null", self.classes)
+        require(self.size is None or self.size >= 1, "size", "1 or more, or null", self.size)
         require(0 < self.validation < 1, "validation", "a share between 0 and 1", self.validation)
         require(0 < self.test < 1, "test", "a share between 0 and 1", self.test)
         require(self.validation + self.test < 1, "test", f"less than 1 - validation ({self.validation})", self.test)
 
 
-def prepare(config: DataConfig, out: Path, seed: int) -> dict[str, Json]:
+def prepare(config: DataConfig, out: Path, seed: int, cache: Path | None = None) -> dict[str, Json]:
     """Write the prepared folder `out`, whole or not at all, in place of what was there.
+
+    Args:
+        config: which images.
+        out: the folder.
+        seed: the seed of the whole run.
+        cache: folder of decoded images, which are kept there by content; None keeps none.
 
     Returns:
         What `meta.json` holds: `name`, `classes`, `class_names`, `shape` `[C, H, W]`, `counts` by split, `mean` and
-        `std` by channel of the train split (pixels in 0..1), `flip`, and `digest` over all images and labels.
+        `std` by channel of the train split (pixels in 0..1), `flip`, `validation_from` (which of the set's own splits
+        the validation images are from), and `digest` over all images and labels.
 
     Raises:
         DataError: the source is missing, broken or unfit; the message names the file, and the row where there is one.
     """
-    parts = _read_parts(Path(config.path))
-    names = _class_names(parts, Path(config.path))
-    rows = _divide(config, parts, names, seed)
-    images = _gather(parts, rows)
-    labels = np.concatenate([part.labels for part in parts])
-    meta = _describe(config, names, images, {name: labels[rows[name]] for name in SPLITS})
+    path = Path(config.path)
+    parts = read(path, config.size)
+    names = _class_names(parts, path, config.classes)
+    shares = Shares(validation=config.validation, test=config.test, limit=config.limit)
+    division = divide(parts, names, shares, Path(config.splits) if config.splits else None, path, seed)
+    pixels = _gather(parts, division.rows, cache)
+    everything = np.concatenate([part.labels for part in parts])
+    labels = {name: everything[rows] for name, rows in division.rows.items()}
+    meta = _describe(config, names, pixels, labels, division.validation_from)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         fresh = Path(scratch) / "new"
         fresh.mkdir()
         for name in SPLITS:
-            # Not compressed: the bytes then depend on no version of zlib. NumPy stamps entries with a fixed time.
-            np.savez(fresh / f"{name}.npz", images=images[name], labels=labels[rows[name]])
+            for file, array in zip(files(name), (pixels[name], labels[name]), strict=True):
+                np.save(fresh / file, array)
         write_json(fresh / META, meta)
         if out.exists():
             out.rename(Path(scratch) / "old")
@@ -88,19 +107,39 @@ def prepare(config: DataConfig, out: Path, seed: int) -> dict[str, Json]:
     return meta
 
 
+def files(split: Split) -> tuple[str, str]:
+    """Return the names of the files that hold a split's images and labels in a prepared folder."""
+    return f"{split}-images.npy", f"{split}-labels.npy"
+
+
 def load(folder: Path, split: Split) -> tuple[Tensor, Tensor]:
     """Return one split of a prepared folder: images uint8 `(n, C, H, W)` and labels int64 `(n,)`.
 
+    The images are mapped from the file, which processes share; what is written to them does not reach it.
+
     Raises:
-        DataError: the file is missing or broken.
+        DataError: a file is missing or broken.
     """
     import torch
 
-    path = folder / f"{split}.npz"
+    pixels, labels = (_mapped(folder / file) for file in files(split))
+    fit = (
+        pixels.dtype == np.uint8 and pixels.ndim == 4 and labels.dtype == np.int64 and labels.shape == pixels.shape[:1]
+    )
+    if not fit:
+        got = f"{pixels.dtype} {pixels.shape} and {labels.dtype} {labels.shape}"
+        raise DataError(f"{folder}: expected {split} images uint8 (n, C, H, W) and labels int64 (n,), got {got}")
+    return torch.from_numpy(pixels), torch.from_numpy(labels)
+
+
+def _mapped(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file; prepare the data first (`dvc repro prepare`)")
-    part = read_npz(path)
-    return torch.from_numpy(part.pixels), torch.from_numpy(part.labels)
+    try:
+        found: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable array ({error}); prepare the data again") from error
+    return found
 
 
 def load_meta(folder: Path) -> dict[str, Json]:
@@ -116,32 +155,7 @@ def load_meta(folder: Path) -> dict[str, Json]:
         raise DataError(f"{path}: {error}; prepare the data again (`dvc repro prepare`)") from error
 
 
-def _read_parts(path: Path) -> list[Part]:
-    if not path.exists():
-        raise DataError(
-            f"{path}: no such file or folder; get it with `dvc pull` or `dvc update data.dvc`, or set data.path to an "
-            "image set that you have"
-        )
-    if path.is_file():
-        if path.suffix not in (".npz", ".parquet"):
-            raise DataError(f"{path}: expected a .npz or .parquet file")
-        return [read_npz(path) if path.suffix == ".npz" else read_parquet(path)]
-    archives = sorted(path.glob("*.npz"))
-    tables = sorted([*path.glob("train-*.parquet"), *path.glob("test-*.parquet")])
-    if bool(archives) == bool(tables):
-        found = sorted(p.name for p in path.iterdir())[:8]
-        raise DataError(f"{path}: expected either *.npz or train-*.parquet files, found {found or 'an empty folder'}")
-    parts: list[Part] = [*map(read_npz, archives), *map(read_parquet, tables)]
-    if all(_is_test(part) for part in parts):
-        raise DataError(f"{path}: holds a test split but no train-* file")
-    return parts
-
-
-def _is_test(part: Part) -> bool:
-    return part.path.stem == "test" or part.path.name.startswith("test-")
-
-
-def _class_names(parts: Sequence[Part], path: Path) -> tuple[str, ...]:
+def _class_names(parts: Sequence[Part], path: Path, taken: int | None) -> tuple[str, ...]:
     listed = (path if path.is_dir() else path.parent) / "classes.txt"
     names = next((part.class_names for part in parts if part.class_names), None)
     if names is None and listed.is_file():
@@ -153,40 +167,17 @@ def _class_names(parts: Sequence[Part], path: Path) -> tuple[str, ...]:
         wrong = np.flatnonzero((part.labels < 0) | (part.labels >= len(names)))
         if len(wrong):
             got = int(part.labels[wrong[0]])
-            raise DataError(f"{part.path}, row {wrong[0]}: expected a label from 0 to {len(names) - 1}, got {got}")
+            raise DataError(f"{part.where(int(wrong[0]))}: expected a label from 0 to {len(names) - 1}, got {got}")
     if not any(len(part.labels) for part in parts):
         raise DataError(f"{path}: holds no image")
     if len(names) < 2:
         raise DataError(f"{path}: expected 2 classes or more, got {len(names)}")
-    return names
+    if taken is not None and taken > len(names):
+        raise DataError(f"{path}: data.classes asks for {taken} classes, and there are {len(names)}")
+    return names[:taken]
 
 
-def _divide(config: DataConfig, parts: Sequence[Part], names: tuple[str, ...], seed: int) -> dict[str, Indices]:
-    """Return for each split the positions of its images among all images of all parts."""
-    labels = np.concatenate([part.labels for part in parts])
-    official = np.concatenate([np.full(len(part.labels), _is_test(part)) for part in parts])
-    pool, test = np.flatnonzero(~official), np.flatnonzero(official)
-    total = len(labels) if config.limit is None else config.limit
-    if total > len(labels):
-        raise DataError(f"{config.path}: data.limit asks for {total} images, and there are {len(labels)}")
-    from_test = int(total * len(test) / len(labels) + 0.5)
-    pool = pool[sample(labels[pool], total - from_test, seed, "train")]
-    test = test[sample(labels[test], from_test, seed, "test")]
-    if not len(test):
-        shares = {"validation": config.validation, "test": config.test}
-        divided = split(labels[pool], shares, "train", seed, names)
-        return {name: pool[rows] for name, rows in divided.items()}
-    # The share is of all images, but it is taken out of those that are not official test images.
-    share = config.validation * total / max(len(pool), 1)
-    divided = split(labels[pool], {"validation": share}, "train", seed, names)
-    missing = set(range(len(names))) - set(labels[test].tolist())
-    if missing:
-        lacking = [names[i] for i in sorted(missing)]
-        raise DataError(f"{config.path}: the test split has no image of {lacking}; take more images (data.limit)")
-    return {**{name: pool[rows] for name, rows in divided.items()}, "test": test}
-
-
-def _gather(parts: Sequence[Part], rows: dict[str, Indices]) -> dict[str, NDArray[np.uint8]]:
+def _gather(parts: Sequence[Part], rows: Mapping[Split, Indices], cache: Path | None) -> dict[Split, NDArray[np.uint8]]:
     """Decode the images of all splits, each file once; shape `(n, C, H, W)` for each split."""
     wanted = np.sort(np.concatenate([rows[name] for name in SPLITS]))
     decoded: list[NDArray[np.uint8]] = []
@@ -195,8 +186,8 @@ def _gather(parts: Sequence[Part], rows: dict[str, Indices]) -> dict[str, NDArra
     for part in parts:
         end = start + len(part.labels)
         own = wanted[(wanted >= start) & (wanted < end)] - start
-        decoded += part.images(own) if len(own) else []
-        origins += [f"{part.path}, row {row}" for row in own.tolist()]
+        decoded += images(part, own, cache) if len(own) else []
+        origins += [part.where(row) for row in own.tolist()]
         start = end
     everything = stack(decoded, origins)
     return {name: everything[np.searchsorted(wanted, rows[name])] for name in SPLITS}
@@ -205,8 +196,9 @@ def _gather(parts: Sequence[Part], rows: dict[str, Indices]) -> dict[str, NDArra
 def _describe(
     config: DataConfig,
     names: tuple[str, ...],
-    images: dict[str, NDArray[np.uint8]],
-    labels: dict[str, NDArray[np.int64]],
+    images: Mapping[Split, NDArray[np.uint8]],
+    labels: Mapping[Split, NDArray[np.int64]],
+    validation_from: Split,
 ) -> dict[str, Json]:
     mean, std = _moments(images["train"])
     head: dict[str, Json] = {
@@ -217,6 +209,7 @@ def _describe(
         "counts": {name: len(images[name]) for name in SPLITS},
         "mean": mean,
         "std": std,
+        "validation_from": validation_from,
         "flip": config.flip if config.flip is not None else config.name.lower() not in ORIENTED,
     }
     raw = [part for name in SPLITS for part in (images[name].tobytes(), labels[name].astype("<i8").tobytes())]

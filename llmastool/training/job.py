@@ -23,7 +23,8 @@ from llmastool.config import from_mapping, require
 from llmastool.errors import LLMasToolError, RegistryError
 from llmastool.outcome import Outcome
 from llmastool.training import process
-from llmastool.training.data import META, Split, load_meta
+from llmastool.training.data import META, files, load_meta
+from llmastool.training.images.part import Split
 from llmastool.training.recipe import Recipe, TrainingConfig, require_device
 from llmastool.trees.tree import Tree
 
@@ -193,7 +194,7 @@ def _lay_out(job: Job, folder: Path) -> None:
     shutil.rmtree(folder / "data", ignore_errors=True)
     for name in ("data", "work"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for name in (*(f"{split}.npz" for split in job.splits), META):
+    for name in (*(file for split in job.splits for file in files(split)), META):
         _link((job.data / name).resolve(), folder / "data" / name)
     if job.parent is not None:
         if not job.parent.weights.exists():

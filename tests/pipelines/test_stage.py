@@ -85,9 +85,7 @@ def test_a_stage_runs_its_flow_and_says_what_the_user_has_to_mend(tmp_path: Path
     assert "digits: 1079 train, 359 validation, 359 test images of [1, 8, 8] in 10 classes" in done.stderr
     assert sorted(path.name for path in (tmp_path / "artifacts" / "prepare").iterdir()) == [
         "meta.json",
-        "test.npz",
-        "train.npz",
-        "validation.npz",
+        *(f"{split}-{what}.npy" for split in ("test", "train", "validation") for what in ("images", "labels")),
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from llmastool.errors import ConfigError, DataError
-from llmastool.training.data import DataConfig, load, load_meta, prepare
+from llmastool.training.data import DataConfig, files, load, load_meta, prepare
 from tests.training.conftest import DIGITS
 
 
@@ -79,7 +79,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path) -> None:
     config = DataConfig(path=str(DIGITS), limit=300)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         prepare(config, tmp_path / name, seed)
-    os.utime(tmp_path / "a" / "train.npz", (0, 0))
+    os.utime(tmp_path / "a" / "train-images.npy", (0, 0))
     assert _files(tmp_path / "a") == _files(tmp_path / "b")
     assert load_meta(tmp_path / "a")["digest"] != load_meta(tmp_path / "c")["digest"]
 
@@ -101,7 +101,7 @@ def test_prepare_replaces_what_was_there(tmp_path: Path) -> None:
     out.mkdir()
     (out / "stale.txt").write_text("old")
     prepare(DataConfig(path=str(DIGITS), limit=200), out, seed=0)
-    assert sorted(_files(out)) == ["meta.json", "test.npz", "train.npz", "validation.npz"]
+    assert sorted(_files(out)) == sorted(["meta.json", *files("train"), *files("validation"), *files("test")])
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
@@ -163,10 +163,10 @@ def test_missing_path(tmp_path: Path) -> None:
 
 def test_no_usable_file(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
-    _refused(str(tmp_path / "s"), tmp_path, "expected either .* found an empty folder")
+    _refused(str(tmp_path / "s"), tmp_path, "expected .* found an empty folder")
     (tmp_path / "s" / "readme.txt").write_text("hello")
     _refused(str(tmp_path / "s"), tmp_path, r"found \['readme.txt'\]")
-    _refused(str(tmp_path / "s" / "readme.txt"), tmp_path, "expected a .npz or .parquet file")
+    _refused(str(tmp_path / "s" / "readme.txt"), tmp_path, "expected a .npz or .parquet file, or one of cifar-10")
 
 
 def test_only_a_test_split(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_too_few(tmp_path: Path) -> None:
 
 
 def test_reading_what_was_not_prepared(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"train.npz: no such file; prepare the data first"):
+    with pytest.raises(DataError, match=r"train-images.npy: no such file; prepare the data first"):
         load(tmp_path, "train")
     with pytest.raises(DataError, match=r"meta.json: .*prepare the data again"):
         load_meta(tmp_path)

@@ -25,7 +25,7 @@ from llmastool.canonical import read_json, write_json
 from llmastool.errors import ConfigError, DataError, RegistryError
 from llmastool.outcome import Outcome
 from llmastool.training import process
-from llmastool.training.data import load, load_meta
+from llmastool.training.data import files, load, load_meta
 from llmastool.training.job import Job, JobError, Parent, run
 from llmastool.training.loop import evaluate
 from llmastool.training.recipe import Recipe, TrainingConfig
@@ -229,7 +229,7 @@ LOOK = """
 import os, sys
 folder, data = sys.argv[1:]
 print(sorted(os.listdir(folder + "/data")), os.listdir(data))
-for name in ("job.json", "data/train.npz", "work/own"):
+for name in ("job.json", "data/train-images.npy", "work/own"):
     try:
         open(f"{folder}/{name}", "ab").close()
         print(name, "writable")
@@ -258,10 +258,10 @@ def test_inside_a_search_job_the_test_split_is_not_there(few_digits: Path, tmp_p
         inside = [*argv[: argv.index("--") + 1], sys.executable, "-c", LOOK, str(folder), str(few_digits)]
         done = subprocess.run(inside, env=sandbox.environment(), capture_output=True, text=True, check=True)
         seen[split] = done.stdout.splitlines()
-    files = ["meta.json", "train.npz", "validation.npz"]
-    closed = ["job.json closed", "data/train.npz closed", "work/own writable"]
-    assert seen["validation"] == [f"{files} []", *closed]
-    assert seen["test"] == [f"{sorted([*files, 'test.npz'])} []", *closed]
+    held = ["meta.json", *files("train"), *files("validation")]
+    closed = ["job.json closed", "data/train-images.npy closed", "work/own writable"]
+    assert seen["validation"] == [f"{sorted(held)} []", *closed]
+    assert seen["test"] == [f"{sorted([*held, *files('test')])} []", *closed]
 
 
 def test_a_full_disk_is_not_the_networks_fault(few_digits: Path, tmp_path: Path) -> None:
@@ -281,10 +281,8 @@ def test_what_is_missing_or_broken_is_not_the_networks_fault(few_digits: Path, t
     with pytest.raises(RegistryError, match=r"none\.parquet: no such registry; make it first"):
         run(job, tmp_path / "a", LONG)
     shutil.copytree(few_digits, tmp_path / "data")
-    (tmp_path / "data" / "train.npz").write_bytes(b"torn")
-    with pytest.raises(
-        process.TrainingUnavailable, match=r"training could not be done: .*not a readable NumPy archive"
-    ):
+    (tmp_path / "data" / "train-images.npy").write_bytes(b"torn")
+    with pytest.raises(process.TrainingUnavailable, match=r"training could not be done: .*not a readable array"):
         run(_job(tmp_path / "data"), tmp_path / "b", LONG)
     assert not list(tmp_path.glob("*/outcome.json"))
 

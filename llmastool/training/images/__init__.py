@@ -1,0 +1,1 @@
+"""Read image sets as they lie around; `read` finds out what a folder or file is."""
