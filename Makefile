@@ -91,6 +91,10 @@ bench-planner: $(READY)  ## Measure the figures of benchmarks/results/planner.js
 bench-filler: $(READY)  ## Measure the figures of benchmarks/results/filler.json, short form; ARGS=--whole for all
 	$(BIN)/python -m benchmarks.filler $(ARGS)
 
+.PHONY: bench-training
+bench-training: $(READY)  ## Measure the figures of benchmarks/results/training.json, short form; ARGS=--whole for all
+	$(BIN)/python -m benchmarks.training $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay
 	rm -rf artifacts runs .cache .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,14 +13,15 @@ import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.machine import ROOT
 from llmastool.archive import Entry
-from llmastool.canonical import Json
+from llmastool.canonical import Json, read_lines
 from llmastool.filler.config import FillerConfig
+from llmastool.halving import HalvingConfig
 from llmastool.mining.mine import mine_source, write
 from llmastool.outcome import Outcome
 from llmastool.params import Params
@@ -42,6 +43,7 @@ SMALL = BaselinesConfig(evolution=EvolutionConfig(population=8, sample=3))
 
 
 RULES = FillerConfig(kind="rules")
+TO_THE_END = HalvingConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class Arm:
 
     strategy: Name = "planner"
     filler: FillerConfig = RULES
+    halving: HalvingConfig = TO_THE_END
 
 
 STRATEGIES = {name: Arm(strategy=name) for name in ("planner", "random", "evolution", "largest")}
@@ -79,6 +82,7 @@ class Task:
                 rounds=MOST_ROUNDS,
                 per_round=PER_ROUND,
                 baselines=SMALL,
+                halving=arm.halving,
             ),
             filler=arm.filler,
             # What counts here is what comes of a second.
@@ -132,14 +136,14 @@ def compare(task: Task, work: Path, seeds: int, arms: Mapping[str, Arm]) -> Json
     }
 
 
-def _every(task: Task, work: Path, registry: Path, arms: Mapping[str, Arm], seed: int) -> dict[str, list[Json]]:
+def _every(task: Task, work: Path, registry: Path, arms: Mapping[str, Arm], seed: int) -> dict[str, Searched]:
     """Search with every arm, one after another: what several of them train is trained once."""
     data = work / f"{task.data.name}-{seed}"
     if not data.exists():
         prepare(task.data, data, seed)
     found = {}
     for name, arm in arms.items():
-        found[name] = list(_searched(task, task.params(arm, seed), registry, data, work))
+        found[name] = _searched(task, task.params(arm, seed), registry, data, work)
         row = summary([found[name]], task)
         print(f"{task.data.name} {name} {seed}: {row['networks']['mean']} networks, {row['best']}", flush=True)
     return found
@@ -172,22 +176,51 @@ def evaluated(
         return search.entries(), asking
 
 
-def _searched(task: Task, params: Params, registry: Path, data: Path, work: Path) -> Iterator[Json]:
-    """Search until the seconds are used up; yield what became of every candidate."""
-    for entry in evaluated(params, registry, data, work, task.seconds)[0]:
-        fill = entry.candidate.fill
-        yield {
-            "seconds": entry.outcome.seconds,
-            "accuracy": _accuracy(entry.outcome),
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What came of one search."""
+
+    networks: Sequence[Mapping[str, Json]]
+    """Of every candidate: accuracy, gate, profile, and who settled what was left open."""
+    timeline: Sequence[tuple[float, float]]
+    """After every training: seconds of all so far, and the best validation accuracy so far in percent."""
+
+    def best(self, seconds: float) -> float:
+        """Return the best validation accuracy after so many seconds, in percent; 0 before there was one."""
+        return max((best for at, best in self.timeline if at <= seconds), default=0.0)
+
+    def ended(self, seconds: float) -> int:
+        """Return how many trainings had ended or been left by then."""
+        return sum(at <= seconds for at, _ in self.timeline)
+
+
+def _searched(task: Task, params: Params, registry: Path, data: Path, work: Path) -> Searched:
+    """Search until the seconds are used up."""
+    entries = evaluated(params, registry, data, work, task.seconds)[0]
+    fills = [entry.candidate.fill for entry in entries]
+    rows = [
+        {
+            "accuracy": entry.accuracy,
             "gate": entry.outcome.gate,
             "settled_by": fill["filler"] if fill is not None else None,
             "answer_seconds": fill["seconds"] if fill is not None else 0.0,
             "profile": entry.profile,
         }
+        for entry, fill in zip(entries, fills, strict=True)
+    ]
+    run = run_folder(work / "runs", params, data, registry)
+    return Searched(networks=rows, timeline=list(_timeline(read_lines(run / "events.jsonl"))))
 
 
-def _accuracy(outcome: Outcome) -> float | None:
-    return outcome.metrics["validation_accuracy"] if outcome.ok else None
+def _timeline(events: Iterable[Json]) -> Iterator[tuple[float, float]]:
+    """Yield the seconds of all trainings so far, and the best so far, after each, whether it ended or was left."""
+    taken, best = dict[str, float](), 0.0
+    for event in events:
+        if event["event"] == "told":
+            outcome = Outcome.from_json(event["outcome"])
+            taken[outcome.candidate] = outcome.seconds
+            best = max(best, outcome.metrics["validation_accuracy"] if outcome.ok else 0.0)
+            yield sum(taken.values()), best
 
 
 def registered(work: Path) -> Path:
@@ -199,52 +232,38 @@ def registered(work: Path) -> Path:
     return folder
 
 
-def summary(searches: Sequence[Sequence[Mapping[str, Json]]], task: Task) -> Json:
+def summary(searches: Sequence[Searched], task: Task) -> Json:
     """Return the best validation accuracies of one arm after shares of the seconds, what it trained, and how varied."""
     shares = (0.25, 0.5, 0.75, 1.0)
-    best = [[_best(told, share * task.seconds) for share in shares] for told in searches]
+    best = [[one.best(share * task.seconds) for share in shares] for one in searches]
+    rows = [row for one in searches for row in one.networks]
     return {
         "seeds": len(searches),
         "best_after": {f"{share:.0%}": _spread([row[i] for row in best]) for i, share in enumerate(shares)},
-        "networks": _spread([float(_within(told, task.seconds)) for told in searches]),
+        "networks": _spread([float(one.ended(task.seconds)) for one in searches]),
         "trained_share": _spread(
-            [sum(one["accuracy"] is not None for one in told) / len(told) for told in searches],
+            [sum(row["gate"] in ("ok", "stopped") for row in one.networks) / len(one.networks) for one in searches],
         ),
         "best": [row[-1] for row in best],
+        "timelines": [[[round(at, 1), value] for at, value in one.timeline] for one in searches],
         **{name: _spread([variety[name] for variety in map(_variety, searches)]) for name in VARIETY},
-        "settled_by": dict(Counter(one["settled_by"] for told in searches for one in told if one["settled_by"])),
-        "answer_seconds": sum(one["answer_seconds"] for told in searches for one in told),
+        "settled_by": dict(Counter(row["settled_by"] for row in rows if row["settled_by"])),
+        "answer_seconds": sum(row["answer_seconds"] for row in rows),
     }
 
 
 VARIETY = ("families", "modules", "distance")
 
 
-def _variety(told: Sequence[Mapping[str, Json]]) -> dict[str, float]:
+def _variety(search: Searched) -> dict[str, float]:
     """Return how many families and modules a search's networks hold, and how far two of them are apart on average."""
-    profiles = [one["profile"] for one in told if one["profile"] is not None]
+    profiles = [row["profile"] for row in search.networks if row["profile"] is not None]
     signatures = [signature(profile) for profile in profiles]
     return {
         "families": float(len({slot.family for profile in profiles for slot in profile.slots})),
         "modules": float(len({slot.module for profile in profiles for slot in profile.slots})),
         "distance": statistics.fmean(distance(a, b) for a, b in itertools.combinations(signatures, 2)),
     }
-
-
-def _within(told: Sequence[Mapping[str, Json]], seconds: float) -> int:
-    """Return how many trainings had ended by then, one after another."""
-    ended, spent = 0, 0.0
-    for one in told:
-        spent += one["seconds"]
-        if spent > seconds:
-            break
-        ended += 1
-    return ended
-
-
-def _best(told: Sequence[Mapping[str, Json]], seconds: float) -> float:
-    known = [one["accuracy"] for one in told[: _within(told, seconds)] if one["accuracy"] is not None]
-    return max(known, default=0.0)
 
 
 def _spread(values: Sequence[float]) -> Json:

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 
 from llmastool.canonical import Json
 
-Gate = Literal["ok", "edit", "build", "shape", "budget", "numerics", "timeout", "memory", "crash"]
-"""`ok`, or where a candidate fell, from the cheapest gate to the dearest."""
+Gate = Literal["ok", "edit", "build", "shape", "budget", "numerics", "timeout", "memory", "crash", "stopped"]
+"""`ok`, or where a candidate fell, from the cheapest gate to the dearest; `stopped` is a training that was left on the
+way, because others did better after as many epochs."""
 
 GATES: tuple[Gate, ...] = get_args(Gate)
 

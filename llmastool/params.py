@@ -53,6 +53,8 @@ class Params:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", "0 or more", self.seed)
+        rungs, epochs = self.search.halving.rungs, self.training.recipe.epochs
+        require(max(rungs, default=0) < epochs, "search.halving.rungs", f"numbers of epochs below {epochs}", rungs)
 
     @staticmethod
     def load(path: Path | str = "params.yaml") -> Params:

@@ -21,7 +21,7 @@ from llmastool.errors import LLMasToolError, RegistryError
 if TYPE_CHECKING:
     from llmastool.params import Params
 
-VERSION = 6
+VERSION = 7
 """Version of the event log; a search of another version is begun anew."""
 
 _HELD: set[Path] = set()

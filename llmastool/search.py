@@ -6,6 +6,7 @@ was stopped anywhere goes on and ends with the archive that it would have had.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from llmastool.config import require
 from llmastool.filler.bias import MOST_PREFERENCES, biases
 from llmastool.filler.choose import make_filler
 from llmastool.filler.ledger import exchanges
+from llmastool.halving import HalvingConfig, going_on
 from llmastool.outcome import Outcome
 from llmastool.planner.baselines.config import BaselinesConfig
 from llmastool.planner.beliefs import Beliefs
@@ -29,11 +31,13 @@ from llmastool.planner.explain import edits
 from llmastool.planner.history import tried
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
+from llmastool.proposals.promising import promising
 from llmastool.proposals.questions import Asked
 from llmastool.registry.store import Registry
 from llmastool.training.data import load_meta
-from llmastool.training.job import Job, Parent
+from llmastool.training.job import Job, Parent, abandon
 from llmastool.training.process import WEIGHTS
+from llmastool.training.proxies_config import ProxiesConfig
 from llmastool.trees.gates import Fell
 from llmastool.trees.observe import BATCH
 from llmastool.trees.profile import Profile
@@ -66,6 +70,10 @@ class SearchConfig:
     """Pairs of edits, one after the other, that are built and shown to the planner in a round, 0 upwards."""
     fresh: int = 8
     """Networks drawn anew that are built and shown to the planner in a round, 0 upwards."""
+    halving: HalvingConfig = field(default_factory=HalvingConfig)
+    """Which trainings are stopped early, none by default."""
+    proxies: ProxiesConfig = field(default_factory=ProxiesConfig)
+    """Cheap proxies that are worked out before networks are chosen, none by default."""
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     """Settings of the other strategies."""
 
@@ -84,12 +92,16 @@ class Search:
     def __init__(self, params: Params, registry: Path, data: Path, run: Path) -> None:
         self.params, self.registry, self.data, self.run = params, registry, data, run
         self.meta = load_meta(data)
-        self.bench = Workbench(registry, (BATCH, *self.meta["shape"]), self.meta["classes"], params.budget)
+        self.bench = Workbench(
+            registry, (BATCH, *self.meta["shape"]), self.meta["classes"], params.budget, params.search.proxies.names
+        )
         self.strategy = make_strategy(params)
         self.filler = make_filler(params.filler, self._ledger)
         self._rounds: list[Json] = []
         self._proposed: list[list[Proposed]] = []
         self._outcomes: dict[str, Outcome] = {}
+        self._ends = (*params.search.halving.rungs, params.training.recipe.epochs)
+        self._rung, self._chosen = 0, set[str]()
         for event in read_lines(self._log):
             self._apply(event)
 
@@ -143,8 +155,11 @@ class Search:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what became of candidates. What is known already is not taken twice."""
         for outcome in outcomes:
-            if outcome.candidate not in self._outcomes:
+            if _epochs(outcome) > _epochs(self._outcomes.get(outcome.candidate)):
                 self._write({"event": "told", "outcome": outcome.to_json()})
+        for candidate, _ in self._proposed[-1] if self._proposed else []:
+            if self._outcomes.get(candidate.id) and candidate.id not in self._chosen and not self._waits(candidate):
+                abandon(self.trial_folder(candidate))
 
     def job(self, candidate: Candidate) -> Job:
         """Return the training that evaluates a candidate. It sees train and validation data only."""
@@ -156,6 +171,7 @@ class Search:
             data=self.data,
             recipe=config.recipe,
             seed=job_seed,
+            until=self._ends[self._rung],
             device=config.device,
             keep_weights=config.inherit,
             parent=self._parent(candidate) if config.inherit else None,
@@ -173,6 +189,15 @@ class Search:
     def trial_folder(self, candidate: Candidate) -> Path:
         """Return the folder of a candidate's training; its name says which candidate and which job."""
         return self.run / "trials" / f"{candidate.name}-{self.job(candidate).key[:8]}"
+
+    def _partial(self, outcome: Outcome) -> dict[float, float]:
+        """Return the accuracies at the rungs that a candidate came to, by their share of all epochs."""
+        end = self._ends[-1]
+        return {
+            rung / end: outcome.curve[rung - 1]["validation_accuracy"]
+            for rung in self._ends[:-1]
+            if outcome.gate in ("ok", "stopped") and len(outcome.curve) >= rung
+        }
 
     def entries(self) -> list[Entry]:
         """Return all evaluated candidates, in the order in which they were proposed."""
@@ -214,6 +239,7 @@ class Search:
         wishes = self.strategy.wishes(records, config.per_round, round=number)
         wishes = replace(wishes, edits=min(wishes.edits, config.pool))
         options, _ = self.bench.options(wishes, known, start=self.params.start, seed=(seed, "pool", number))
+        options = promising(options, config.proxies)
         planner, beliefs = self.strategy if isinstance(self.strategy, Planner) else None, None
         if planner is None:
             plans, report = self.strategy.plan(records, options, config.per_round, round=number)
@@ -248,8 +274,21 @@ class Search:
         if event["event"] == "asked":
             self._rounds.append(event)
             self._proposed.append([_read(proposed) for proposed in event["candidates"]])
+            self._rung, self._chosen = 0, {candidate.id for candidate, _ in self._proposed[-1]}
         outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
         self._outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
+        while self._rung < len(self._ends) - 1 and not self._waiting():
+            self._choose()
+
+    def _choose(self) -> None:
+        """Choose who of the round goes on from the rung at which all of it is."""
+        rung, end = self._ends[self._rung], self._ends[-1]
+        curves = {tree: [entry["validation_accuracy"] for entry in o.curve] for tree, o in self._outcomes.items()}
+        arrived = {tree: curve[rung - 1] for tree, curve in curves.items() if len(curve) >= rung}
+        ended = [(curve[rung - 1], curve[-1]) for curve in curves.values() if len(curve) == end]
+        here = [c.id for c, _ in self._proposed[-1] if c.id in self._chosen and c.id in arrived]
+        self._chosen = set(going_on(self.params.search.halving, arrived, here, ended))
+        self._rung += 1
 
     def _candidates(self) -> list[Proposed]:
         """Return all candidates, each with its profile where it has one."""
@@ -257,7 +296,12 @@ class Search:
 
     def _waiting(self) -> list[Candidate]:
         last = self._proposed[-1] if self._proposed else []
-        return [c for c, _ in last if c.id not in self._outcomes]
+        return [c for c, _ in last if self._waits(c)]
+
+    def _waits(self, candidate: Candidate) -> bool:
+        """Whether a candidate of the last round is still to be trained to the rung at which the round is."""
+        chosen = candidate.id in self._chosen
+        return chosen and _epochs(self._outcomes.get(candidate.id)) < self._ends[self._rung]
 
     def _records(self) -> list[Record]:
         return [
@@ -266,11 +310,19 @@ class Search:
                 profile=e.profile,
                 accuracy=e.outcome.metrics.get("validation_accuracy") if e.outcome.ok else None,
                 plan=e.candidate.plan,
+                partial=self._partial(e.outcome),
                 # Times differ from run to run: they are told only where they are asked for.
                 seconds=e.outcome.seconds if self.params.planner.per_second else None,
             )
             for e in self.entries()
         ]
+
+
+def _epochs(outcome: Outcome | None) -> float:
+    """Return how many epochs a candidate was trained that may go on; infinite where it is done with."""
+    if outcome is None:
+        return 0
+    return len(outcome.curve) if outcome.gate == "stopped" else math.inf
 
 
 def _weighed(asked: Sequence[Asked], worths: Sequence[float]) -> list[Asked]:

@@ -11,6 +11,7 @@ from llmastool.planner.explain import paid
 from llmastool.planner.plan import Record
 from llmastool.planner.posterior import Posterior, fit
 from llmastool.planner.report import Effect
+from llmastool.planner.rungs import told
 from llmastool.planner.table import View
 from llmastool.planner.threads import one_thread
 
@@ -64,7 +65,8 @@ def believe(records: Sequence[Record], view: View, *, seed: int, config: Planner
     if len(archive.usable(records)) < config.min_observations:
         return None
     # Accuracies that are no use go in as well: the fit leaves them out, and its diagnostics say so.
-    told = [(r.tree, r.accuracy) for r in records if r.profile and r.accuracy is not None]
-    values, accuracies = view.values([tree for tree, _ in told]), [accuracy for _, accuracy in told]
+    found = told(records)
     with one_thread():
-        return Beliefs(fit(values, accuracies, seed=seed, config=config.posterior), records, view)
+        values = view.values(found.trees)
+        posterior = fit(values, found.accuracies, rungs=found.rungs, seed=seed, config=config.posterior)
+        return Beliefs(posterior, records, view)

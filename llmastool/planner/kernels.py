@@ -60,6 +60,10 @@ FUNCTION = Kernel(name="function_linear", kind="linear", groups=("function",))
 """What modules do, whichever they are."""
 
 
+RUNG = Kernel(name="rung_linear", kind="linear", groups=("rung",))
+"""How far accuracies that were carried over from a rung are off as a whole; nothing at the end."""
+
+
 def select(*, costs: bool, functions: bool) -> tuple[Kernel, ...]:
     """Return the parts of a model that is told what networks cost, and what their modules do, or not."""
     return (*(KERNELS if costs else WITHOUT_COSTS), *((FUNCTION,) if functions else ()))

@@ -207,7 +207,9 @@ def _compiled(unknowns: int) -> tuple[Any, str]:
 
     nutpie fixes the number of unknowns when it compiles, so that each number has a model of its own.
     """
-    with _quiet_numba():
+    with _quiet_numba(), warnings.catch_warnings():
+        # How arrays lie in memory is PyTensor's choice, which differs from process to process.
+        warnings.filterwarnings("ignore", message=r".*is faster on contiguous arrays")
         model = _model(unknowns)
         try:
             import nutpie

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from llmastool.canonical import Json
@@ -118,8 +118,10 @@ class Record:
     profile: Profile | None
     """None when the candidate fell before it could be profiled."""
     accuracy: float | None
-    """Validation accuracy in percent; None when the candidate fell at a gate."""
+    """Validation accuracy in percent; None when the candidate fell at a gate, or was stopped on the way."""
     plan: Mapping[str, Json] | None
     """The plan that led to it (`Plan.to_json`); None for the start population."""
+    partial: Mapping[float, float] = field(default_factory=dict)
+    """Validation accuracies where candidates are compared before the end, in percent, by the share of the epochs."""
     seconds: float | None = None
     """Seconds of its training, where they are known and may be used in a decision."""

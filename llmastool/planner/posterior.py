@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from llmastool.errors import LLMasToolError
 from llmastool.planner.archive import is_usable
 from llmastool.planner.hyper import Evidence
-from llmastool.planner.kernels import by_name, covariances, select
+from llmastool.planner.kernels import RUNG, by_name, covariances, select
 from llmastool.planner.model import Diagnostics, Draws, PosteriorConfig, sample
 from llmastool.planner.pool import Pool, Trained
 from llmastool.planner.space import FeatureSpace
@@ -35,8 +35,12 @@ class Posterior:
 
     @cached_property
     def seen(self) -> Pool:
-        """The networks that were fitted."""
-        return Pool.of(self.trained, self.trained.coordinates)
+        """The networks that were fitted and trained to the end."""
+        coordinates = self.trained.coordinates
+        if "rung" in coordinates:
+            ended = np.flatnonzero(coordinates["rung"][:, 0] == 0)
+            coordinates = {group: values[ended] for group, values in coordinates.items()}
+        return Pool.of(self.trained, coordinates)
 
     @cached_property
     def best(self) -> float:
@@ -44,8 +48,11 @@ class Posterior:
         return float(self.seen.mean.max())
 
     def pool(self, networks: Values) -> Pool:
-        """Predict some networks jointly."""
-        return Pool.of(self.trained, self.space.transform(networks))
+        """Predict some networks jointly, as they would be trained to the end."""
+        coordinates = self.space.transform(networks)
+        if "rung" in self.trained.coordinates:
+            coordinates["rung"] = np.zeros((len(coordinates["cost"]), 1))
+        return Pool.of(self.trained, coordinates)
 
     def predict(self, networks: Values) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the accuracies that would be observed, in warped units.
@@ -74,7 +81,12 @@ class Posterior:
 
 
 def fit(
-    networks: Values, accuracies: Sequence[float] | Floats, *, seed: int, config: PosteriorConfig | None = None
+    networks: Values,
+    accuracies: Sequence[float] | Floats,
+    *,
+    seed: int,
+    config: PosteriorConfig | None = None,
+    rungs: Sequence[float] | None = None,
 ) -> Posterior:
     """Fit the posterior to networks and their validation accuracies.
 
@@ -87,6 +99,8 @@ def fit(
         accuracies: their validation accuracies in percent.
         seed: the same seed gives the same posterior, bit for bit.
         config: how it is computed; None takes the defaults.
+        rungs: where in its training each accuracy was seen (`llmastool.planner.rungs`), 0 at the end; None for all at
+            the end.
 
     Raises:
         LLMasToolError: fewer than 2 networks have a usable accuracy.
@@ -109,6 +123,9 @@ def fit(
     warp = Warp.fit(values[usable])
     y = warp.apply(values[usable])
     kernels = select(costs=config.costs, functions=config.functions)
+    if rungs is not None and any(rungs):
+        coordinates["rung"] = np.asarray(rungs, dtype=np.float64)[usable][:, None]
+        kernels = (*kernels, RUNG)
     among = covariances(kernels, coordinates, coordinates, config.length)
     draws, diagnostics = sample(Evidence.of(among, y), seed=seed, config=config)
     medians = np.median(draws.scales, axis=0).tolist()

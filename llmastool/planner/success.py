@@ -14,6 +14,11 @@ KEY_STRENGTH = 2.0
 """Weight of the kind and family's rate in the rate of one exact plan, in candidates."""
 
 
+def _trained(record: Record) -> bool:
+    """Whether nothing was wrong with a network: to be stopped because others are better is no failure."""
+    return record.accuracy is not None or bool(record.partial)
+
+
 class Success:
     """The probability that an option's child is trained to the end.
 
@@ -23,7 +28,7 @@ class Success:
 
     def __init__(self, records: Sequence[Record]) -> None:
         """Count what became of earlier plans."""
-        plans = [(Plan(**record.plan), record.accuracy is not None) for record in records if record.plan is not None]
+        plans = [(Plan(**record.plan), _trained(record)) for record in records if record.plan is not None]
         self._rate = (sum(ok for _, ok in plans) + 1.0) / (len(plans) + 2.0)
         self._same = Counter((plan.kind, plan.family) for plan, _ in plans)
         self._same_ok = Counter((plan.kind, plan.family) for plan, ok in plans if ok)

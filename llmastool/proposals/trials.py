@@ -30,6 +30,7 @@ class Trials:
         seen: Collection[str] = (),
         skip: Collection[str] = (),
         trying: Callable[[str], None] = lambda _: None,
+        measure: Callable[[Tree], Mapping[str, float]] | None = None,
     ) -> None:
         """Begin a round.
 
@@ -41,9 +42,10 @@ class Trials:
             seen: ids of trees that are not to be proposed again.
             skip: what is not to be tried, by the names that `trying` was told.
             trying: told of everything before mined code is run for it.
+            measure: as in `llmastool.trees.gates.check`.
         """
         self.catalog, self.in_shape = catalog, in_shape
-        self.classes, self.budget = classes, budget
+        self.classes, self.budget, self.measure = classes, budget, measure
         self._seen, self._skip, self._trying = frozenset(seen), frozenset(skip), trying
         self._counts = Counter[str]()
 
@@ -85,7 +87,7 @@ class Trials:
 
     def _passed(self, tree: Tree) -> Network | None:
         try:
-            network = check(tree, self.catalog, self.in_shape, self.classes, self.budget)
+            network = check(tree, self.catalog, self.in_shape, self.classes, self.budget, self.measure)
         except Fell as fell:
             self._counts[fell.gate] += 1
             return None

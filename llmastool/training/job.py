@@ -7,6 +7,7 @@ The folder of a job holds:
     work/                the only place that the process can write to: checkpoint, result
     log.txt              what the process printed
     outcome.json         how it ended; once it is there, nothing is trained again
+    outcome-<n>.json     how it stood after n epochs, where it was left there
     weights.safetensors  where the job keeps its weights
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +29,7 @@ from llmastool.training.images.part import Split
 from llmastool.training.recipe import Recipe, TrainingConfig, require_device
 from llmastool.trees.tree import Tree
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised by whoever changes what training computes: results of another version are not taken for this one's."""
 
 
@@ -83,6 +84,8 @@ class Job:
     """As in `TrainingConfig`. Not part of the key."""
     threads: int = 1
     """CPU threads, 1 upwards. Not part of the key."""
+    until: int | None = None
+    """Epochs after which it is left, to be gone on with later; None trains to the end. Not part of the key."""
     keep_weights: bool = False
     """Whether the trained weights stay in the folder. Not part of the key."""
     parent: Parent | None = None
@@ -90,6 +93,7 @@ class Job:
 
     def __post_init__(self) -> None:
         require(self.threads >= 1, "threads", "1 or more", self.threads)
+        require(self.until is None or self.until >= 1, "until", "1 or more, or null", self.until)
         require(self.train_on in ("train", "train+validation"), "train_on", "train or train+validation", self.train_on)
         require(self.evaluate_on in ("validation", "test"), "evaluate_on", "validation or test", self.evaluate_on)
         require_device(self.device)
@@ -108,6 +112,11 @@ class Job:
         return digest([CODE_VERSION, *what, *([self.parent.key] if self.parent is not None else [])])
 
     @property
+    def last(self) -> int:
+        """The epoch after which the job ends or is left."""
+        return min(self.until or self.recipe.epochs, self.recipe.epochs)
+
+    @property
     def splits(self) -> tuple[Split, ...]:
         """The splits that this job may see."""
         return ("train", "validation", "test") if self.evaluate_on == "test" else ("train", "validation")
@@ -120,7 +129,10 @@ class Job:
             "data": str(self.data),
             "recipe": self.recipe.to_json(),
             "parent": self.parent.to_json() if self.parent is not None else None,
-            **{k: getattr(self, k) for k in ("seed", "train_on", "evaluate_on", "device", "threads", "keep_weights")},
+            **{
+                k: getattr(self, k)
+                for k in ("seed", "train_on", "evaluate_on", "device", "threads", "until", "keep_weights")
+            },
         }
 
     @staticmethod
@@ -157,20 +169,38 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     """
     folder = folder.resolve()
     _claim(job, folder)
-    done = folder / "outcome.json"
+    done = folder / _outcome(job, job.last)
     if done.exists():
         return Outcome.from_json(read_json(done))
     if job.registry is not None and not job.registry.exists():
         raise RegistryError(f"{job.registry}: no such registry; make it first (`dvc repro registry`)")
     _lay_out(job, folder)
     outcome = process.run(job, folder, config)
+    # A training that is gone on with took what it took before, too.
+    before = max((_seconds(folder / _outcome(job, epoch)) for epoch in range(1, job.last)), default=0.0)
+    outcome = replace(outcome, seconds=round(before + outcome.seconds, 3))
     weights = folder / "work" / process.WEIGHTS
     if job.keep_weights and outcome.ok:
         weights.replace(folder / process.WEIGHTS)
     write_json(done, outcome.to_json())
-    for name in ("work", "data"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    if outcome.gate != "stopped":
+        abandon(folder)
     return outcome
+
+
+def abandon(folder: Path) -> None:
+    """Remove what only a training that goes on needs: it will not."""
+    shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def _outcome(job: Job, epoch: int) -> str:
+    """Return the name of the file with what came of a job until the end of an epoch."""
+    return "outcome.json" if epoch == job.recipe.epochs else f"outcome-{epoch}.json"
+
+
+def _seconds(path: Path) -> float:
+    return Outcome.from_json(read_json(path)).seconds if path.exists() else 0.0
 
 
 def _claim(job: Job, folder: Path) -> None:

@@ -29,14 +29,21 @@ while they were learned from), `lr` (of the last step), `seconds`; with validati
 `validation_accuracy`."""
 
 
-class Diverged(ArithmeticError):  # noqa: N818 - what happened, as a name for it
-    """The loss is no finite number any more."""
+FAR = 4.0
+"""How many times the loss of a guess a training may lose on average, over the last `PATIENCE` steps of an epoch."""
 
-    def __init__(self, epoch: int, step: int | None) -> None:
+PATIENCE = 50
+"""Steps over which the loss is averaged to see whether a training diverged."""
+
+
+class Diverged(ArithmeticError):  # noqa: N818 - what happened, as a name for it
+    """The loss is no finite number any more, or far above that of a guess."""
+
+    def __init__(self, epoch: int, step: int | None, what: str = "the loss is not finite") -> None:
         """Say where: epoch from 1, step within it from 1, or None when it showed in an evaluation after the epoch."""
         self.epoch, self.step = epoch, step
         where = f"epoch {epoch}, step {step}" if step is not None else f"the evaluation after epoch {epoch}"
-        super().__init__(f"the loss is not finite in {where}")
+        super().__init__(f"{what} in {where}")
 
 
 def train(
@@ -50,6 +57,7 @@ def train(
     device: torch.device,
     checkpoint: Path | None = None,
     on_epoch: Callable[[Entry], None] | None = None,
+    until: int | None = None,
 ) -> list[Entry]:
     """Train `net` in place and return its curve, one entry per epoch.
 
@@ -68,9 +76,10 @@ def train(
             the training goes on from it and ends with the same numbers. State that a module keeps outside its
             `state_dict` is lost in between.
         on_epoch: called with each new entry, after the checkpoint is written.
+        until: epoch after which the training is left; None trains all of the recipe's.
 
     Raises:
-        Diverged: a loss is not finite.
+        Diverged: a loss is not finite, or has long been far above that of a guess.
     """
     net.to(device)
     images, labels = (t.to(device) for t in train_data)
@@ -85,7 +94,7 @@ def train(
     run = digest([recipe.to_json(), seed, len(images), meta.get("digest")])
     curve = _resume(checkpoint, net, optimiser, run) if checkpoint else []
     with _global_generators(device):
-        for epoch in range(len(curve), recipe.epochs):
+        for epoch in range(len(curve), recipe.epochs if until is None else until):
             start = time.perf_counter()
             seed_generators(derive(seed, "epoch", epoch, "modules"))
             entry = _train_epoch(net, optimiser, (images, labels), meta, recipe, seed=seed, epoch=epoch)
@@ -147,28 +156,70 @@ def _train_epoch(
     mirror = bool(meta["flip"]) if recipe.flip is None else recipe.flip
     order, views = (t.to(device) for t in draw(len(images), padding, mirror, derive(seed, "epoch", epoch, "order")))
     steps = batches(len(images), recipe.batch_size)
-    correct, loss_sum, seen, rate = torch.zeros((), dtype=torch.int64, device=device), 0.0, 0, 0.0
+    correct, seen, rate = torch.zeros((), dtype=torch.int64, device=device), 0, 0.0
+    losses = _Losses(epoch, math.log(meta["classes"]), device)
     for step, rows in enumerate(steps):
         rate = recipe.rate(epoch * len(steps) + step, len(steps))
         for group in optimiser.param_groups:
             group["lr"] = rate
         picked = order[rows]
         target = labels[picked]
-        logits = net(normalise(crop(images[picked], views[rows], padding)))
-        loss = nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Diverged(epoch + 1, step + 1)
+        batch = normalise(crop(images[picked], views[rows], padding))
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits = net(batch)
+            loss = nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
+        losses.add(loss.detach(), len(target))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if recipe.grad_clip:
             nn.utils.clip_grad_norm_(net.parameters(), recipe.grad_clip)
         optimiser.step()
         correct += (logits.detach().argmax(1) == target).sum()
-        loss_sum += value * len(target)
         seen += len(target)
     accuracy = 100.0 * int(correct) / seen
-    return {"epoch": epoch + 1, "train_loss": loss_sum / seen, "train_accuracy": accuracy, "lr": rate}
+    return {"epoch": epoch + 1, "train_loss": losses.mean(), "train_accuracy": accuracy, "lr": rate}
+
+
+class _Losses:
+    """The losses of an epoch's steps, looked at as they come; on a GPU now and then, so that it need not wait."""
+
+    def __init__(self, epoch: int, guess: float, device: torch.device) -> None:
+        self._epoch, self._far = epoch, FAR * guess
+        self._every = 1 if device.type == "cpu" else PATIENCE
+        self._waiting: list[Tensor] = []
+        self._counts: list[int] = []
+        self._seen: list[float] = []
+
+    def add(self, loss: Tensor, count: int) -> None:
+        """Take in the mean loss of a step over so many images.
+
+        Raises:
+            Diverged: it, or one of the last ones, is not finite, or they are far too high.
+        """
+        self._waiting.append(loss)
+        self._counts.append(count)
+        if len(self._waiting) == self._every:
+            self._look()
+
+    def mean(self) -> float:
+        """Return the mean over all images.
+
+        Raises:
+            Diverged: as `add`.
+        """
+        self._look()
+        return sum(loss * count for loss, count in zip(self._seen, self._counts, strict=True)) / sum(self._counts)
+
+    def _look(self) -> None:
+        for loss in torch.stack(self._waiting).tolist() if self._waiting else []:
+            self._seen.append(loss)
+            if not math.isfinite(loss):
+                raise Diverged(self._epoch + 1, len(self._seen))
+        self._waiting = []
+        last = self._seen[-PATIENCE:]
+        if len(last) == PATIENCE and sum(last) / PATIENCE > self._far:
+            what = f"the loss is {sum(last) / PATIENCE:.3g} on average over {PATIENCE} steps, {FAR:g} times a guess's,"
+            raise Diverged(self._epoch + 1, len(self._seen), what)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from llmastool.canonical import Json
 from llmastool.config import require
@@ -35,6 +36,8 @@ class Recipe:
     """Epochs over which the learning rate rises to its peak, fewer than `epochs`."""
     grad_clip: float = 0.0
     """Largest norm of all gradients together; 0 clips nothing."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward pass while learning: `bfloat16` by autocast, which keeps weights and losses in float32."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
@@ -47,6 +50,7 @@ class Recipe:
         require(self.crop_padding is None or self.crop_padding >= 0, "crop_padding", "0 or more", self.crop_padding)
         require(0 <= self.warmup_epochs < self.epochs, "warmup_epochs", "fewer than epochs", self.warmup_epochs)
         require(0 <= self.grad_clip < math.inf, "grad_clip", "a finite number from 0", self.grad_clip)
+        require(self.precision in ("float32", "bfloat16"), "precision", "float32 or bfloat16", self.precision)
 
     def to_json(self) -> Json:
         """Return a JSON value; `Recipe(**value)` reads it back."""

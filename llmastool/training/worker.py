@@ -130,8 +130,12 @@ def _do(setting: Setting, progress: Progress) -> dict[str, Json]:
         device=device,
         checkpoint=setting.work / CHECKPOINT,
         on_epoch=_print_epoch,
+        until=job.last,
     )
     metrics = _metrics(net, setting, curve) | inherited
+    if len(curve) < job.recipe.epochs:
+        message = f"left after {len(curve)} of {job.recipe.epochs} epochs"
+        return {"gate": "stopped", "message": message, "metrics": metrics, "curve": curve}
     if job.keep_weights:
         from safetensors.torch import save_model
 

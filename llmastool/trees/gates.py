@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -43,7 +44,14 @@ class Fell(LLMasToolError):  # noqa: N818 - a result, not a fault of the program
         self.gate = gate
 
 
-def check(tree: Tree, catalog: Catalog, in_shape: Shape, classes: int, budget: Budget) -> Network:
+def check(
+    tree: Tree,
+    catalog: Catalog,
+    in_shape: Shape,
+    classes: int,
+    budget: Budget,
+    measure: Callable[[Tree], Mapping[str, float]] | None = None,
+) -> Network:
     """Pass a tree through the gates that cost no computation, and return it observed.
 
     Args:
@@ -52,6 +60,7 @@ def check(tree: Tree, catalog: Catalog, in_shape: Shape, classes: int, budget: B
         in_shape: `(batch, channels, height, width)` of its input.
         classes: number of classes that it must tell apart.
         budget: how large it may be.
+        measure: returns what else is to be known of it, `Profile.extra`; it may cost computation.
 
     Raises:
         Fell: it cannot be built (`build`), fails on the input or gives the wrong output (`shape`), or is too large
@@ -62,6 +71,8 @@ def check(tree: Tree, catalog: Catalog, in_shape: Shape, classes: int, budget: B
     except TreeError as error:
         raise Fell("shape" if "forward fails" in str(error) else "build", str(error)) from None
     check_profile(network.profile, classes, budget)
+    if measure is not None:
+        network.profile = replace(network.profile, extra=measure(tree))
     return network
 
 

@@ -58,7 +58,14 @@ class Start:
 class Workbench:
     """Builds, observes and edits trees in a sandboxed process. Mined code runs there, never here."""
 
-    def __init__(self, registry: Path | None, in_shape: Shape, classes: int = 1, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        registry: Path | None,
+        in_shape: Shape,
+        classes: int = 1,
+        budget: Budget | None = None,
+        proxies: Sequence[str] = (),
+    ) -> None:
         """Say what the trees are about; nothing is started yet.
 
         Args:
@@ -66,6 +73,7 @@ class Workbench:
             in_shape: `(batch, channels, height, width)` of an input.
             classes: number of classes.
             budget: how large a network may be.
+            proxies: what is worked out of every network beside its costs (`llmastool.training.proxies`).
         """
         self.registry = registry.resolve() if registry is not None else None
         self.setup: Json = {
@@ -74,6 +82,7 @@ class Workbench:
             "classes": classes,
             "budget": asdict(budget or Budget()),
             "memory_gb": MEMORY_GB,
+            "proxies": list(proxies),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None

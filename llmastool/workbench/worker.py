@@ -31,6 +31,7 @@ from llmastool.trees.gates import Budget, Fell, check
 from llmastool.trees.moves import Moves
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree
+from llmastool.workbench.measure import Measure
 
 _CPU_SECONDS = 7 * 24 * 3600
 """CPU time of the whole process. A request that hangs is ended from outside."""
@@ -44,6 +45,8 @@ class Bench:
         self.in_shape = tuple(setup["in_shape"])
         self.classes = setup["classes"]
         self.budget = Budget(**setup["budget"])
+        names = setup["proxies"]
+        self.measure = Measure(self.catalog, self.in_shape, self.classes, names) if names else None
         self.say = say
         self._networks: dict[str, Network] = {}
         self._pool: Pool | None = None
@@ -104,6 +107,7 @@ class Bench:
             seen=seen,
             skip=skip,
             trying=lambda name: self.say({"trying": name}),
+            measure=self.measure,
         )
         config = from_mapping(StartConfig, start, "start")
         mined = self._mined(config) if wishes["fresh"] else []
@@ -126,7 +130,7 @@ class Bench:
 
     def _network(self, tree: Tree) -> Network:
         if tree.id not in self._networks:
-            self._networks[tree.id] = check(tree, self.catalog, self.in_shape, self.classes, self.budget)
+            self._networks[tree.id] = check(tree, self.catalog, self.in_shape, self.classes, self.budget, self.measure)
         return self._networks[tree.id]
 
 

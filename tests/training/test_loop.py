@@ -208,3 +208,67 @@ def test_recipe_out_of_range(fields: dict[str, Any]) -> None:
 def test_training_config_out_of_range(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(fields))):
         TrainingConfig(recipe=Recipe(epochs=1), **fields)
+
+
+def test_a_loss_far_above_a_guess_is_a_divergence(few_digits: Path) -> None:
+    """However finite it is; the training ends at once, not after all its epochs."""
+
+    class Wild(nn.Module):
+        """Is as sure as it is wrong, whatever it learns."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+            self.steps = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.steps += 1
+            logits = torch.zeros(len(x), 10)
+            logits[torch.arange(len(x)), torch.randint(10, (len(x),))] = 60.0
+            return logits * (1 + 0 * self.scale)
+
+    net, meta = Wild(), load_meta(few_digits)
+    recipe = Recipe(epochs=5, batch_size=2, lr=1e-6)
+    with pytest.raises(
+        Diverged, match=r"the loss is 5\d\.?\d* on average over 50 steps, 4 times a guess's, in epoch 1"
+    ):
+        train(net, load(few_digits, "train"), None, meta, recipe, seed=0, device=torch.device("cpu"))
+    assert net.steps == 50
+
+
+def test_bfloat16_learns_too(few_digits: Path) -> None:
+    def last(precision: str) -> Entry:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+        recipe = Recipe(epochs=4, batch_size=16, lr=0.1, precision=precision)  # type: ignore[arg-type]
+        learn, validation = load(few_digits, "train"), load(few_digits, "validation")
+        curve = train(net, learn, validation, load_meta(few_digits), recipe, seed=0, device=CPU)
+        assert all(p.dtype == torch.float32 for p in net.parameters())
+        return curve[-1]
+
+    full, half = last("float32"), last("bfloat16")
+    assert full["train_loss"] != half["train_loss"]
+    assert full["train_loss"] == pytest.approx(half["train_loss"], rel=0.1)
+    assert half["validation_accuracy"] > 60
+
+
+def test_left_and_gone_on_with_it_ends_alike(few_digits: Path, tmp_path: Path) -> None:
+    def run(*ends: int) -> list[Entry]:
+        for end in ends:
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+            curve = train(
+                net,
+                load(few_digits, "train"),
+                load(few_digits, "validation"),
+                load_meta(few_digits),
+                Recipe(epochs=4, batch_size=16, lr=0.1),
+                seed=0,
+                device=torch.device("cpu"),
+                checkpoint=tmp_path / f"{len(ends)}.pt",
+                until=end,
+            )
+            assert len(curve) == end
+        return [{k: v for k, v in entry.items() if k != "seconds"} for entry in curve]
+
+    assert run(1, 2, 4) == run(4)

@@ -1,0 +1,56 @@
+"""What trainings that were stopped early say of networks: their accuracies, carried over to the scale of whole ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmastool.planner.plan import Record
+
+FEWEST_PAIRS = 3
+"""Networks seen both at a rung and at the end, without which accuracies at the rung say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Observations: one for every whole training, and where some were stopped, one for every rung of every training."""
+
+    trees: list[str]
+    accuracies: list[float]
+    """Validation accuracies in percent, those at a rung carried over to the end."""
+    rungs: list[float]
+    """Binary logarithm of the share of the epochs that was trained: 0 at the end, less before it."""
+
+
+def told(records: Sequence[Record]) -> Told:
+    """Return what there is to learn from.
+
+    An accuracy at a rung is carried over to the end by the line that leads there on the networks seen at both, its
+    slope drawn to 1 with the weight of one of them. That line is for all networks; how far they are off it as a whole
+    is left to the rung as a covariate of the model.
+    """
+    found = Told(trees=[], accuracies=[], rungs=[])
+    known = [record for record in records if record.profile is not None]
+    for record in known:
+        if record.accuracy is not None:
+            found.trees.append(record.tree)
+            found.accuracies.append(record.accuracy)
+            found.rungs.append(0.0)
+    if all(record.accuracy is not None or not record.partial for record in known):
+        return found
+    for share in sorted({share for record in known for share in record.partial}):
+        at = [(record, record.partial[share]) for record in known if share in record.partial]
+        pairs = [(early, record.accuracy) for record, early in at if record.accuracy is not None]
+        if len(pairs) < FEWEST_PAIRS:
+            continue
+        mean, end = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
+        square = sum((early - mean) ** 2 for early, _ in pairs)
+        both = sum((early - mean) * (late - end) for early, late in pairs)
+        weight = square / len(pairs)
+        slope = max((both + weight) / (square + weight), 0.0) if square else 1.0
+        for record, early in at:
+            found.trees.append(record.tree)
+            found.accuracies.append(end + slope * (early - mean))
+            found.rungs.append(math.log2(share))
+    return found
