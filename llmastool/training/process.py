@@ -15,6 +15,7 @@ from llmastool import sandbox
 from llmastool.canonical import Json, read_json
 from llmastool.errors import LLMasToolError, SandboxError
 from llmastool.outcome import GATES, Outcome
+from llmastool.training.devices import lease
 from llmastool.training.recipe import TrainingConfig
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     result = folder / "work" / RESULT
     result.unlink(missing_ok=True)
     start = time.monotonic()
-    with (folder / LOG).open("wb") as log:
+    with lease(job.device) as device, (folder / LOG).open("wb") as log:
         worker = subprocess.Popen(
             command(job, folder, config),
-            env=_environment(job),
+            env={**_environment(job), **device},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

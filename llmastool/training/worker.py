@@ -23,7 +23,8 @@ from llmastool.outcome import Gate
 from llmastool.sandbox import GIB, Limits, virtual_memory
 from llmastool.seeds import derive
 from llmastool.training.data import load, load_meta
-from llmastool.training.job import Job
+from llmastool.training.devices import lost
+from llmastool.training.job import Job, JobError
 from llmastool.training.loop import Data, Diverged, Entry, evaluate, seed_generators, train
 from llmastool.training.process import CHECKPOINT, MESSAGE_CHARACTERS, RESULT, UNAVAILABLE, WEIGHTS, out_of_memory
 from llmastool.trees.build import build
@@ -72,6 +73,9 @@ def main(folder: Path, memory_gb: float, seconds: float) -> int:
         if _disk_is_full(error):
             print(f"no space left on the disk of {folder}; free some and run again", flush=True)
             return UNAVAILABLE
+        if lost(str(error)):
+            print(f"the GPU is gone ({error}); see `nvidia-smi`, and run again".replace("\n", " "), flush=True)
+            return UNAVAILABLE
         result = {**_fallen(error, progress.gate), "metrics": {}, "curve": []}
     gc.collect()
     write_json(setting.work / RESULT, result)
@@ -80,7 +84,10 @@ def main(folder: Path, memory_gb: float, seconds: float) -> int:
 
 def _set_up(folder: Path) -> Setting:
     job = Job.from_json(read_json(folder / "job.json")["job"])
-    kind = ("cuda" if torch.cuda.is_available() else "cpu") if job.device == "auto" else job.device
+    if job.device.startswith("cuda") and not torch.cuda.is_available():
+        raise JobError(f"training.device {job.device}: expected a GPU, found none; set it to cpu or auto")
+    # Which of several GPUs it is, is settled by what this process sees.
+    kind = "cuda" if job.device != "cpu" and torch.cuda.is_available() else "cpu"
     learn, validation = load(job.data, "train"), load(job.data, "validation")
     if job.train_on == "train+validation":
         learn = (torch.cat([learn[0], validation[0]]), torch.cat([learn[1], validation[1]]))
