@@ -84,6 +84,8 @@ class Job:
     """As in `TrainingConfig`. Not part of the key."""
     threads: int = 1
     """CPU threads, 1 upwards. Not part of the key."""
+    compile: Literal["never", "auto"] = "never"
+    """As in `TrainingConfig`. Not part of the key."""
     until: int | None = None
     """Epochs after which it is left, to be gone on with later; None trains to the end. Not part of the key."""
     keep_weights: bool = False
@@ -131,7 +133,7 @@ class Job:
             "parent": self.parent.to_json() if self.parent is not None else None,
             **{
                 k: getattr(self, k)
-                for k in ("seed", "train_on", "evaluate_on", "device", "threads", "until", "keep_weights")
+                for k in ("seed", "train_on", "evaluate_on", "device", "threads", "compile", "until", "keep_weights")
             },
         }
 

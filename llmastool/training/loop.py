@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from llmastool.canonical import Json, digest
 from llmastool.seeds import derive
 from llmastool.training.augment import Normaliser, crop, draw
+from llmastool.training.compiling import Choice, Compiler, Forward
 from llmastool.training.recipe import Recipe
 
 Data: TypeAlias = tuple[Tensor, Tensor]
@@ -58,6 +59,7 @@ def train(
     checkpoint: Path | None = None,
     on_epoch: Callable[[Entry], None] | None = None,
     until: int | None = None,
+    compiler: Compiler | None = None,
 ) -> list[Entry]:
     """Train `net` in place and return its curve, one entry per epoch.
 
@@ -77,6 +79,8 @@ def train(
             `state_dict` is lost in between.
         on_epoch: called with each new entry, after the checkpoint is written.
         until: epoch after which the training is left; None trains all of the recipe's.
+        compiler: compiles the network where that pays; None does not. Compiled sums are rounded otherwise, and when it
+            is done depends on times, so that a training is then repeated to within rounding only.
 
     Raises:
         Diverged: a loss is not finite, or has long been far above that of a guess.
@@ -93,11 +97,15 @@ def train(
     )
     run = digest([recipe.to_json(), seed, len(images), meta.get("digest")])
     curve = _resume(checkpoint, net, optimiser, run) if checkpoint else []
+    choice = Choice(net, compiler)
     with _global_generators(device):
         for epoch in range(len(curve), recipe.epochs if until is None else until):
             start = time.perf_counter()
             seed_generators(derive(seed, "epoch", epoch, "modules"))
-            entry = _train_epoch(net, optimiser, (images, labels), meta, recipe, seed=seed, epoch=epoch)
+            entry = _train_epoch(
+                net, optimiser, (images, labels), meta, recipe, seed=seed, epoch=epoch, forward=choice.forward
+            )
+            choice.took(time.perf_counter() - start, recipe.epochs - epoch - 1)
             if validation is not None:
                 found = evaluate(net, validation, meta, device)
                 entry |= {f"validation_{name}": value for name, value in found.items()}
@@ -147,6 +155,7 @@ def _train_epoch(
     *,
     seed: int,
     epoch: int,
+    forward: Forward,
 ) -> Entry:
     net.train()
     images, labels = data
@@ -166,7 +175,7 @@ def _train_epoch(
         target = labels[picked]
         batch = normalise(crop(images[picked], views[rows], padding))
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            logits = net(batch)
+            logits = forward(batch)
             loss = nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
         losses.add(loss.detach(), len(target))
         optimiser.zero_grad(set_to_none=True)

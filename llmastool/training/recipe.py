@@ -87,6 +87,9 @@ class TrainingConfig:
     """Memory of one candidate in GiB, what PyTorch itself takes not counted; above 0. On a GPU, of its memory."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:<number>`, or `auto`: CUDA where there is one."""
+    compile: Literal["never", "auto"] = "never"
+    """Whether networks are compiled: `auto` where that saves more than it costs, by the measured time of an epoch.
+    Equal runs are then equal to within rounding only."""
     inherit: bool = False
     """Whether a candidate begins with the trained weights of its parent, in all modules that the edit left alone."""
 
@@ -94,6 +97,7 @@ class TrainingConfig:
         require(self.workers >= 1, "workers", "1 or more", self.workers)
         require(0 < self.seconds < math.inf, "seconds", "a finite number above 0", self.seconds)
         require(0 < self.memory_gb < math.inf, "memory_gb", "a finite number above 0", self.memory_gb)
+        require(self.compile in ("never", "auto"), "compile", "never or auto", self.compile)
         require_device(self.device)
 
 

@@ -22,6 +22,7 @@ from llmastool.errors import LLMasToolError
 from llmastool.outcome import Gate
 from llmastool.sandbox import GIB, Limits, virtual_memory
 from llmastool.seeds import derive
+from llmastool.training.compiling import Compiler
 from llmastool.training.data import load, load_meta
 from llmastool.training.devices import lost
 from llmastool.training.job import Job, JobError
@@ -138,6 +139,7 @@ def _do(setting: Setting, progress: Progress) -> dict[str, Json]:
         checkpoint=setting.work / CHECKPOINT,
         on_epoch=_print_epoch,
         until=job.last,
+        compiler=Compiler() if job.compile == "auto" else None,
     )
     metrics = _metrics(net, setting, curve) | inherited
     if len(curve) < job.recipe.epochs:
