@@ -75,7 +75,7 @@ PARAMS = """
 data: {path: assets/digits, limit: 300}
 mining: {sources: [{kind: path, path: /nowhere}]}
 start:
-  skeletons: [{channels: 4, cells: 1, stages: 2}, {channels: 6, cells: 1}, {channels: 8, cells: 2}]
+  skeletons: [{channels: 4, cells: 1, stages: 2}, {channels: 5, cells: 1, stages: 2}, {channels: 6, cells: 1, stages: 2}]
 budget: {parameters: 60000, flops: 20000000}
 search: {rounds: 1, per_round: 3, pool: 12, doubles: 3, fresh: 2, halving: {rungs: [1, 2], keep: 0.5}}
 planner: {min_observations: 100}
@@ -126,7 +126,9 @@ def test_a_search_with_rungs(registry_folder: Path, tmp_path: Path) -> None:
             assert entry.outcome.message == f"left after {epochs} of 4 epochs"
     # The rule holds at every decision of the start round.
     first = [e.outcome.curve[0]["validation_accuracy"] for e in entries[:3]]
-    assert [len(e.outcome.curve) > 1 for e in entries[:3]] == [a >= sorted(first)[1] for a in first]
+    went = [len(e.outcome.curve) > 1 for e in entries[:3]]
+    assert sum(went) == 2
+    assert min(a for a, on in zip(first, went, strict=True) if on) >= first[went.index(False)]
 
     # What was trained to the end is trained as it would have been without rungs.
     whole = replace(params, search=replace(params.search, halving=HalvingConfig(), rounds=0))
