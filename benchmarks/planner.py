@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     setting = Setting(options.table, options.cifar, options.work.resolve(), options.whole)
     names = options.only or (list(PARTS) if options.whole else list(SHORT_PARTS))
     measure(names, PARTS, setting, options.results, _headline)
-    draw(read_json(options.results), PLOTS)
+    draw(read_json(options.results), PLOTS if options.results == RESULTS else options.results.parent)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Setting:
     def loops(self) -> Json:
         torch.set_num_threads(1)
         names = list(NETWORKS) if self.whole else ["small"]
-        return {"threads": 1, **loops.speed(self.race(4000, 1, names), 7 if self.whole else 3)}
+        return {"threads": 1, **loops.speed(self.race(4000, 3, names), 5 if self.whole else 3)}
 
     def accuracy(self) -> Json:
         torch.set_num_threads(1)
@@ -120,7 +120,8 @@ def _headline(results: Json) -> Json:
     found: Json = {}
     if "loops" in results:
         rows = {name: row["ours_over"] for name, row in results["loops"].items() if name in NETWORKS}
-        found["cpu_vs_bare_loop"] = {name: row["bare loop"]["median"] for name, row in rows.items()}
+        kinds = ("bare loop", "bare loop, channels last")
+        found["cpu_vs_bare_loop"] = {name: {kind: row[kind]["median"] for kind in kinds} for name, row in rows.items()}
         found["cpu_vs_dataloader"] = {name: row["DataLoader"]["median"] for name, row in rows.items()}
     if "golden" in results:
         rows = {name: row for name, row in results["golden"].items() if name in GOLDEN}
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     measure(names, PARTS, setting, options.results, _headline)
     results = read_json(options.results)
     if "halving" in results:
-        rungs.draw(results["halving"], PLOT)
+        rungs.draw(results["halving"], PLOT if options.results == RESULTS else options.results.parent / PLOT.name)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ def ours(race: Race, net: nn.Module, seed: int) -> None:
     train(net, race.learn, None, race.meta, race.recipe, seed=seed, device=DEVICE)
 
 
-def bare(race: Race, net: nn.Module, seed: int) -> None:
+def bare(race: Race, net: nn.Module, seed: int, layout: torch.memory_format = torch.contiguous_format) -> None:
     """Train on tensors that are normalised already, without augmentation: nothing but the steps."""
-    images, labels = _normalised(race.learn[0], race.meta), race.learn[1]
+    images, labels = _normalised(race.learn[0], race.meta).contiguous(memory_format=layout), race.learn[1]
     generator = torch.Generator().manual_seed(seed)
 
     def batches() -> Batches:
@@ -61,6 +61,11 @@ def bare(race: Race, net: nn.Module, seed: int) -> None:
         return ((images[rows], labels[rows]) for rows in order.split(race.recipe.batch_size))
 
     _steps(race.recipe, net, batches, math.ceil(len(labels) / race.recipe.batch_size))
+
+
+def bare_channels_last(race: Race, net: nn.Module, seed: int) -> None:
+    """The same with images and weights that lie channels last, as ours do."""
+    bare(race, net.to(memory_format=torch.channels_last), seed, torch.channels_last)
 
 
 def dataloader(race: Race, net: nn.Module, seed: int, workers: int = 0) -> None:
@@ -126,6 +131,7 @@ def _steps(recipe: Recipe, net: nn.Module, batches: Callable[[], Batches], per_e
 LOOPS: Mapping[str, Loop] = {
     "ours": ours,
     "bare loop": bare,
+    "bare loop, channels last": bare_channels_last,
     "DataLoader": dataloader,
     "DataLoader, 2 workers": dataloader_two_workers,
 }

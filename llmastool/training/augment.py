@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmastool.canonical import Json
 
@@ -27,8 +27,8 @@ class Normaliser:
         return Normaliser(mean, std)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Map uint8 `(n, C, H, W)` to float32 of the same shape."""
-        return (images.float() - self.mean) / self.std
+        """Map uint8 `(n, C, H, W)` to float32 of the same shape, and the same layout in memory."""
+        return images.float().sub_(self.mean).div_(self.std)
 
 
 def draw(count: int, padding: int, mirror: bool, seed: int) -> tuple[Tensor, Tensor]:
@@ -57,12 +57,14 @@ def crop(images: Tensor, views: Tensor, padding: int) -> Tensor:
         images: uint8 `(n, C, H, W)`.
         views: int64 `(n, 3)`: row and column of the upper left corner in 0..2*padding, and 1 to mirror or 0.
         padding: width of the border in pixels.
+
+    Returns:
+        uint8 `(n, C, H, W)`, channels last in memory.
     """
     n, channels, height, width = images.shape
-    padded = nn.functional.pad(images, (padding, padding, padding, padding))
-    rows = torch.arange(height, device=images.device) + views[:, :1]
-    columns = torch.arange(width, device=images.device).expand(n, width)
-    columns = torch.where(views[:, 2:] == 1, columns.flip(1), columns) + views[:, 1:2]
-    image = torch.arange(n, device=images.device).view(n, 1, 1, 1)
-    channel = torch.arange(channels, device=images.device).view(1, channels, 1, 1)
-    return padded[image, channel, rows.view(n, 1, height, 1), columns.view(n, 1, 1, width)]
+    padded = images.new_zeros(n, height + 2 * padding, width + 2 * padding, channels)
+    padded[:, padding : padding + height, padding : padding + width] = images.permute(0, 2, 3, 1)
+    # All windows as a view, (n, rows, columns, C, H, W), of which one of each image is taken.
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1)
+    taken = windows[torch.arange(n, device=images.device), views[:, 0], views[:, 1]]
+    return torch.where((views[:, 2] == 1).view(n, 1, 1, 1), taken.flip(3), taken)

@@ -98,8 +98,9 @@ def prepare(config: DataConfig, out: Path, seed: int, cache: Path | None = None)
         fresh = Path(scratch) / "new"
         fresh.mkdir()
         for name in SPLITS:
-            for file, array in zip(files(name), (pixels[name], labels[name]), strict=True):
-                np.save(fresh / file, array)
+            # Channels last, as trainings want them.
+            for file, array in zip(files(name), (pixels[name].transpose(0, 2, 3, 1), labels[name]), strict=True):
+                np.save(fresh / file, np.ascontiguousarray(array))
         write_json(fresh / META, meta)
         if out.exists():
             out.rename(Path(scratch) / "old")
@@ -115,7 +116,8 @@ def files(split: Split) -> tuple[str, str]:
 def load(folder: Path, split: Split) -> tuple[Tensor, Tensor]:
     """Return one split of a prepared folder: images uint8 `(n, C, H, W)` and labels int64 `(n,)`.
 
-    The images are mapped from the file, which processes share; what is written to them does not reach it.
+    The images lie in memory channels last. They are mapped from the file, which processes share; what is written to
+    them does not reach it.
 
     Raises:
         DataError: a file is missing or broken.
@@ -123,13 +125,15 @@ def load(folder: Path, split: Split) -> tuple[Tensor, Tensor]:
     import torch
 
     pixels, labels = (_mapped(folder / file) for file in files(split))
-    fit = (
-        pixels.dtype == np.uint8 and pixels.ndim == 4 and labels.dtype == np.int64 and labels.shape == pixels.shape[:1]
-    )
-    if not fit:
+    channels, height, width = load_meta(folder)["shape"]
+    shape = (len(labels), height, width, channels)
+    if (pixels.dtype, pixels.shape, labels.dtype, labels.ndim) != (np.uint8, shape, np.int64, 1):
         got = f"{pixels.dtype} {pixels.shape} and {labels.dtype} {labels.shape}"
-        raise DataError(f"{folder}: expected {split} images uint8 (n, C, H, W) and labels int64 (n,), got {got}")
-    return torch.from_numpy(pixels), torch.from_numpy(labels)
+        raise DataError(
+            f"{folder}: expected {split} images uint8 {shape} and as many labels int64, got {got}; prepare the data "
+            "again"
+        )
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
 def _mapped(path: Path) -> NDArray[Any]:

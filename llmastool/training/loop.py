@@ -19,6 +19,7 @@ from llmastool.canonical import Json, digest
 from llmastool.seeds import derive
 from llmastool.training.augment import Normaliser, crop, draw
 from llmastool.training.compiling import Choice, Compiler, Forward
+from llmastool.training.layouts import fastest, lay
 from llmastool.training.recipe import Recipe
 
 Data: TypeAlias = tuple[Tensor, Tensor]
@@ -87,6 +88,8 @@ def train(
     """
     net.to(device)
     images, labels = (t.to(device) for t in train_data)
+    layout = fastest(net, Normaliser.of(meta, device)(images[:2]), meta["classes"])
+    lay(net, layout)
     validation = None if validation_data is None else (validation_data[0].to(device), validation_data[1].to(device))
     optimiser = torch.optim.SGD(
         net.parameters(),
@@ -103,11 +106,19 @@ def train(
             start = time.perf_counter()
             seed_generators(derive(seed, "epoch", epoch, "modules"))
             entry = _train_epoch(
-                net, optimiser, (images, labels), meta, recipe, seed=seed, epoch=epoch, forward=choice.forward
+                net,
+                optimiser,
+                (images, labels),
+                meta,
+                recipe,
+                seed=seed,
+                epoch=epoch,
+                forward=choice.forward,
+                layout=layout,
             )
             choice.took(time.perf_counter() - start, recipe.epochs - epoch - 1)
             if validation is not None:
-                found = evaluate(net, validation, meta, device)
+                found = evaluate(net, validation, meta, device, layout=layout)
                 entry |= {f"validation_{name}": value for name, value in found.items()}
                 if not math.isfinite(found["loss"]):
                     raise Diverged(epoch + 1, None)
@@ -116,13 +127,21 @@ def train(
                 _save(checkpoint, net, optimiser, run, curve)
             if on_epoch:
                 on_epoch(curve[-1])
+    lay(net, torch.contiguous_format)
     return curve
 
 
 def evaluate(
-    net: nn.Module, data: Data, meta: Mapping[str, Json], device: torch.device, batch: int = 512
+    net: nn.Module,
+    data: Data,
+    meta: Mapping[str, Json],
+    device: torch.device,
+    batch: int = 512,
+    layout: torch.memory_format = torch.contiguous_format,
 ) -> dict[str, float]:
     """Return `accuracy` in percent and `loss`, the mean cross-entropy in nats, of `net` in eval mode.
+
+    Images are given to it in the layout in memory that it has.
 
     A loss that is not finite is returned as it is.
     """
@@ -133,7 +152,7 @@ def evaluate(
     with torch.no_grad():
         for images, labels in zip(data[0].split(batch), data[1].split(batch), strict=True):
             labels = labels.to(device)
-            logits = net(normalise(images.to(device)))
+            logits = net(normalise(images.to(device)).contiguous(memory_format=layout))
             correct += (logits.argmax(1) == labels).sum()
             loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
     count = len(data[1])
@@ -156,6 +175,7 @@ def _train_epoch(
     seed: int,
     epoch: int,
     forward: Forward,
+    layout: torch.memory_format,
 ) -> Entry:
     net.train()
     images, labels = data
@@ -173,7 +193,7 @@ def _train_epoch(
             group["lr"] = rate
         picked = order[rows]
         target = labels[picked]
-        batch = normalise(crop(images[picked], views[rows], padding))
+        batch = normalise(crop(images[picked], views[rows], padding)).contiguous(memory_format=layout)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             logits = forward(batch)
             loss = nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)

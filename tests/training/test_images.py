@@ -240,6 +240,6 @@ def test_what_is_loaded_is_shared_and_not_written_to(tmp_path: Path) -> None:
         load(tmp_path / "out", "train")
     np.save(tmp_path / "out" / "train-images.npy", images.numpy().astype(np.float32))
     with pytest.raises(
-        DataError, match=r"expected train images uint8 \(n, C, H, W\) and labels int64 \(n,\), got float32"
+        DataError, match=r"expected train images uint8 \(12, 8, 8, 1\) and as many labels int64, got float32"
     ):
         load(tmp_path / "out", "train")

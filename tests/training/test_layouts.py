@@ -1,0 +1,55 @@
+"""Channels last where a network takes it, and as it was written where not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from llmastool.training.layouts import fastest
+
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def conv_net(*middle: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), *middle, *head)
+
+
+class Viewed(nn.Module):
+    """Takes a map for one that lies row by row."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(x.shape[0], x.shape[1], -1).mean(2)[:, :, None, None]
+
+
+class Asking(nn.Module):
+    """Does something else to a map that does not lie row by row."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.is_contiguous() else 2 * x
+
+
+class Chance(nn.Module):
+    """Is never the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rand(())
+
+
+def test_a_usual_network_takes_it_and_is_left_as_it_was() -> None:
+    net = conv_net(nn.ReLU(), nn.Dropout(0.5))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert fastest(net, IMAGES, 4) == torch.channels_last
+    assert torch.equal(torch.rand(3), expected), "nothing was drawn"
+    assert net.training and all(p.grad is None and p.is_contiguous() for p in net.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("odd", [Viewed(), Asking(), Chance()], ids=lambda module: type(module).__name__)
+def test_what_asks_how_a_map_lies_does_not(odd: nn.Module) -> None:
+    assert fastest(conv_net(odd), IMAGES, 4) == torch.contiguous_format
