@@ -96,6 +96,7 @@ def final_job(candidate: Candidate, seed: int, params: Params, registry: Path, d
         train_on="train" if kept_apart else "train+validation",
         evaluate_on="test",
         device=params.training.device,
+        threads=params.training.threads,
         compile=params.training.compile,
         keep_weights=True,
     )

@@ -173,6 +173,7 @@ class Search:
             seed=job_seed,
             until=self._ends[self._rung],
             device=config.device,
+            threads=config.threads,
             compile=config.compile,
             keep_weights=config.inherit,
             parent=self._parent(candidate) if config.inherit else None,

@@ -84,6 +84,11 @@ class Archive:
         """The candidates that were trained to the end."""
         return tuple(row for row in self.rows if row.accuracy is not None)
 
+    @cached_property
+    def stopped(self) -> tuple[Row, ...]:
+        """The candidates whose training was left, because others did better after as many epochs."""
+        return tuple(row for row in self.rows if row.outcome.gate == "stopped")
+
     def parent(self, row: Row) -> Row | None:
         """Return the row that `row` was made from."""
         return self.by_id.get(row.candidate.parent) if row.candidate.parent else None

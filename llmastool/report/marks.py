@@ -50,7 +50,10 @@ def _star(x: float, y: float, radius: float) -> str:
 def describe(row: Row, archive: Archive) -> str:
     """Return what a candidate's mark says when it is pointed at, in a few lines."""
     first = [row.name, "start" if row.is_start else f"round {row.candidate.round}"]
-    if row.accuracy is None:
+    if row.outcome.gate == "stopped":
+        early = row.outcome.metrics["validation_accuracy"]
+        second = f"{row.outcome.message}, at {percent(early)} validation accuracy"
+    elif row.accuracy is None:
         second = f"fell at {row.outcome.gate}: {clean(row.outcome.message, 160)}"
     else:
         gain = archive.gain(row)

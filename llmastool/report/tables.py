@@ -83,7 +83,7 @@ def gates(rows: Sequence[Row]) -> list[GateCount]:
     fell = Counter(row.outcome.gate for row in rows)
     left, counts = len(rows), []
     for gate in GATES:
-        if gate != "ok":
+        if gate not in ("ok", "stopped"):
             counts.append(GateCount(gate, left, fell[gate]))
             left -= fell[gate]
     return counts
@@ -93,7 +93,7 @@ def failures(rows: Sequence[Row]) -> list[Failure]:
     """Return the failures grouped by gate and message, the most frequent first."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if not row.outcome.ok:
+        if row.outcome.gate not in ("ok", "stopped"):
             groups.setdefault((row.outcome.gate, row.outcome.message), []).append(row)
     found = [Failure(gate, message, tuple(members)) for (gate, message), members in groups.items()]
     return sorted(found, key=lambda f: (-len(f.rows), f.gate, f.message))

@@ -87,6 +87,8 @@ class TrainingConfig:
     """Memory of one candidate in GiB, what PyTorch itself takes not counted; above 0. On a GPU, of its memory."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:<number>`, or `auto`: CUDA where there is one."""
+    threads: int = 1
+    """CPU threads of one candidate, 1 upwards; `workers` times as many are at work. Other numbers round otherwise."""
     compile: Literal["never", "auto"] = "never"
     """Whether networks are compiled: `auto` where that saves more than it costs, by the measured time of an epoch.
     Equal runs are then equal to within rounding only."""
@@ -97,6 +99,7 @@ class TrainingConfig:
         require(self.workers >= 1, "workers", "1 or more", self.workers)
         require(0 < self.seconds < math.inf, "seconds", "a finite number above 0", self.seconds)
         require(0 < self.memory_gb < math.inf, "memory_gb", "a finite number above 0", self.memory_gb)
+        require(self.threads >= 1, "threads", "1 or more", self.threads)
         require(self.compile in ("never", "auto"), "compile", "never or auto", self.compile)
         require_device(self.device)
 

@@ -231,3 +231,15 @@ def test_of_many_effects_the_best_and_the_worst_are_shown() -> None:
     effects = [Effect(**effect) for effect in sample.EFFECTS]
     assert tables.ends(effects) == [*effects[:8], *effects[-4:]]
     assert tables.ends(effects[:12]) == effects[:12]
+
+
+def test_what_was_stopped_early_is_no_failure(tmp_path: Path) -> None:
+    written = sample.archive(fail=0.0)
+    for entry in written["entries"][4:8]:
+        entry["outcome"] |= {"gate": "stopped", "message": "left after 1 of 5 epochs"}
+    found = load(written, tmp_path)
+    assert len(found.stopped) == 4 and len(found.trained) == len(found.rows) - 4
+    assert tables.failures(found.rows) == [] and all(gate.fell == 0 for gate in tables.gates(found.rows))
+    said = marks.describe(found.rows[4], found)
+    assert "left after 1 of 5 epochs, at " in said and "fell" not in said
+    assert charts.progress(found, best_of(found.rows), width=800)
