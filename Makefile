@@ -95,6 +95,10 @@ bench-filler: $(READY)  ## Measure the figures of benchmarks/results/filler.json
 bench-training: $(READY)  ## Measure the figures of benchmarks/results/training.json, short form; ARGS=--whole for all
 	$(BIN)/python -m benchmarks.training $(ARGS)
 
+.PHONY: bench-gpu
+bench-gpu: $(READY)  ## Measure the figures of benchmarks/results/gpu.json, where there is a GPU; ARGS="--only speed" for a part
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay
 	rm -rf artifacts runs .cache .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -73,4 +73,5 @@ def _report(state: Search, view: View) -> None:
     summary: dict[str, float] = {"candidates": len(entries), **Counter(f"gate.{e.outcome.gate}" for e in entries)}
     if trained:
         summary["best_validation_accuracy"] = max(trained)
-    view.send(view.records(entries, state.trial_folder), summary, step=len(entries), finished=state.done)
+    settled = [entry for entry in entries if state.settled(entry.candidate)]
+    view.send(view.records(settled, state.trial_folder), summary, step=len(entries), finished=state.done)

@@ -119,5 +119,4 @@ class View:
 
 def _finished(folder: Path) -> float:
     """Return when a training ended, in seconds since 1970; for a candidate that fell before it, the present."""
-    done = folder / "outcome.json"
-    return done.stat().st_mtime if done.exists() else time.time()
+    return max((done.stat().st_mtime for done in folder.glob("outcome*.json")), default=time.time())

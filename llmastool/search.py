@@ -201,6 +201,11 @@ class Search:
             if outcome.gate in ("ok", "stopped") and len(outcome.curve) >= rung
         }
 
+    def settled(self, candidate: Candidate) -> bool:
+        """Whether what became of a candidate is the last of it: it is not trained on."""
+        outcome = self._outcomes.get(candidate.id)
+        return outcome is not None and (outcome.gate != "stopped" or candidate.id not in self._chosen)
+
     def entries(self) -> list[Entry]:
         """Return all evaluated candidates, in the order in which they were proposed."""
         return [

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llmastool.canonical import Json
 
@@ -43,8 +43,8 @@ class RunRecord:
     """Name under which it is found again, in all of MLflow."""
     name: str
     """Name on MLflow's page."""
-    ok: bool
-    """Whether the candidate was trained to the end; the run's status says so."""
+    status: Literal["FINISHED", "FAILED", "KILLED"]
+    """`KILLED` where training was left early because others did better."""
     start: int
     """In milliseconds since 1970."""
     end: int
@@ -97,7 +97,7 @@ def record(
     return RunRecord(
         trial_key=trial_key,
         name=candidate.name if seed is None else f"{candidate.name} seed {seed}",
-        ok=outcome.ok,
+        status="FINISHED" if outcome.ok else "KILLED" if outcome.gate == "stopped" else "FAILED",
         start=start,
         end=end,
         params={**_params(candidate), **({} if seed is None else {"seed": str(seed)})},

@@ -185,7 +185,7 @@ class Tracker:
             params=[Param(name, value) for name, value in record.params.items()],
             tags=[RunTag(name, value) for name, value in record.tags.items()],
         )
-        self._client.set_terminated(run, "FINISHED" if record.ok else "FAILED", end_time=record.end)
+        self._client.set_terminated(run, record.status, end_time=record.end)
 
     def _log_model(self, final: Path, data: Path, model: str, trial_key: str) -> str:
         """Log the model in a run of its own, from its code and its files. The exported file is copied, not run here."""

@@ -171,6 +171,7 @@ def test_what_is_known_is_not_taken_twice(registry_folder: Path, tmp_path: Path)
         search.tell([outcome(candidates[0], 10.0), outcome(candidates[0], 99.0)])
         search.tell([outcome(c, a) for c, a in zip(candidates[1:], (30.0, 20.0), strict=True)])
         assert [c.id for c in search.ask()] == [candidates[1].id, candidates[2].id]
+        assert [search.settled(c) for c in candidates] == [True, False, False]
         assert search.job(candidates[1]).until == 2
         search.tell([outcome(candidates[2], 20.0, 25.0)])
         assert [c.id for c in search.ask()] == [candidates[1].id]
