@@ -37,22 +37,20 @@ def final(
         runs: folder of all run folders.
         mlflow: folder of MLflow's database and artifacts.
     """
-    from llmastool.final import final_job
+    from llmastool.final import final_trainings
 
     params = Params.load(params_file)
     run = run_folder(runs, params, data, registry)
     with only_writer(out), only_writer(run):
         view = View(params, run, registry, mlflow)
         best = choose(archive, params.final)
-        jobs = [(c, seed, final_job(c, seed, params, registry, data)) for c in best for seed in params.final.seeds]
-        folders = [run / "final" / f"{c.name}-seed{seed}-{job.key[:8]}" for c, seed, job in jobs]
+        wanted = final_trainings(best, params, registry, data, run)
         with training_pool(params.training.workers) as pool:
             trainings = [
-                pool.submit(train, {"job": job, "folder": folder, "config": params.training})
-                for (_, _, job), folder in zip(jobs, folders, strict=True)
+                pool.submit(train, {"job": one.job, "folder": one.folder, "config": params.training}) for one in wanted
             ]
             outcomes = [training.result() for training in trainings]
-        done = [(c, seed, o, f) for (c, seed, _), o, f in zip(jobs, outcomes, folders, strict=True)]
+        done = [(one.candidate, one.seed, o, one.folder) for one, o in zip(wanted, outcomes, strict=True)]
         results = [(c, [(seed, o, f) for d, seed, o, f in done if d.id == c.id]) for c in best]
         metrics = write_final(out, archive, results, registry, data)
         _say(metrics)

@@ -102,6 +102,30 @@ def final_job(candidate: Candidate, seed: int, params: Params, registry: Path, d
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinalTraining:
+    """One training of the final stage."""
+
+    candidate: Candidate
+    seed: int
+    """As in `FinalConfig.seeds`."""
+    job: Job
+    folder: Path
+
+
+def final_trainings(
+    best: Sequence[Candidate], params: Params, registry: Path, data: Path, run: Path
+) -> list[FinalTraining]:
+    """Return the trainings of the final stage, in folders of their own in the run folder."""
+    found = []
+    for candidate in best:
+        for seed in params.final.seeds:
+            job = final_job(candidate, seed, params, registry, data)
+            folder = run / "final" / f"{candidate.name}-seed{seed}-{job.key[:8]}"
+            found.append(FinalTraining(candidate=candidate, seed=seed, job=job, folder=folder))
+    return found
+
+
 def write(
     out: Path,
     archive: Path,
