@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,11 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from llmastool.modes import training
+from llmastool.modes import evaluating, training
 from llmastool.training.proxies_config import NAMES, Name
 
 IMAGES = 16
 """Images that a proxy is computed on."""
+
+RUNS = 5
+"""Runs over which a latency is taken."""
 
 
 def proxies(net: nn.Module, images: Tensor, labels: Tensor, names: Sequence[Name] = NAMES) -> dict[str, float]:
@@ -116,6 +121,25 @@ def grad_norm(net: nn.Module, images: Tensor, labels: Tensor) -> float:
     return math.log(total) if total > 0 else math.nan
 
 
+def latency(net: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the microseconds that an image takes in eval mode, in a batch like this one: the median of some runs.
+
+    It is that of this machine now; of a network of the search on one CPU thread.
+    """
+    del labels
+    evaluating(net)
+    times = []
+    with torch.no_grad():
+        for _ in range(RUNS + 1):
+            started = time.perf_counter()
+            net(images)
+            if images.device.type == "cuda":
+                torch.cuda.synchronize(images.device)
+            times.append(time.perf_counter() - started)
+    # The first run warms up.
+    return 1e6 * statistics.median(times[1:]) / len(images)
+
+
 PROXIES: Mapping[Name, Callable[[nn.Module, Tensor, Tensor], float]] = {
-    "naswot": naswot, "synflow": synflow, "grad_norm": grad_norm,
+    "naswot": naswot, "synflow": synflow, "grad_norm": grad_norm, "latency": latency,
 }  # fmt: skip

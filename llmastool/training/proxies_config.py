@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from llmastool.config import require
 
-Name: TypeAlias = Literal["naswot", "synflow", "grad_norm"]
+Name: TypeAlias = Literal["naswot", "synflow", "grad_norm", "latency"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -16,7 +16,8 @@ class ProxiesConfig:
     """Which proxies of a network are worked out before it is chosen, and what they decide."""
 
     names: tuple[Name, ...] = ()
-    """Proxies that the planner knows of every network, as covariates."""
+    """Proxies that the planner knows of every network, as covariates. A `latency` differs from run to run, and with it
+    what is decided by it."""
     gate: Name | None = None
     """The proxy by which the worst of a round's options are left out; one of `names`."""
     drop: float = 0.25

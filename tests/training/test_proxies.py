@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from llmastool.errors import ConfigError
 from llmastool.planner.features import features
 from llmastool.planner.plan import Option
 from llmastool.proposals.promising import promising
-from llmastool.training.proxies import grad_norm, naswot, proxies, synflow
+from llmastool.training.proxies import grad_norm, latency, naswot, proxies, synflow
 from llmastool.training.proxies_config import NAMES, ProxiesConfig
 from llmastool.trees.gates import Budget, Fell
 from llmastool.trees.profile import Profile
@@ -49,7 +50,8 @@ def test_they_leave_no_trace() -> None:
     assert not net.training and all(p.grad is None and p.dtype == torch.float32 for p in net.parameters())
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name])
-    assert proxies(net, IMAGES, LABELS) == found
+    again = proxies(net, IMAGES, LABELS)
+    assert {**again, "latency": 0.0} == {**found, "latency": 0.0}
     assert set(proxies(net, IMAGES, LABELS, ["synflow"])) == {"synflow"}
 
 
@@ -86,10 +88,20 @@ def test_grad_norm_is_that_of_autograd() -> None:
     assert grad_norm(net, IMAGES, LABELS) == pytest.approx(math.log(sum(norms)), rel=1e-6)
 
 
+def test_latency_is_of_one_image_in_microseconds() -> None:
+    class Sleepy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert not self.training and not torch.is_grad_enabled()
+            time.sleep(0.02)
+            return x
+
+    assert 2500 <= latency(Sleepy(), IMAGES, LABELS) < 25_000
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"names": ("zen",)}, r"names: expected some of naswot, synflow, grad_norm, got \('zen',\)"),
+        ({"names": ("zen",)}, r"names: expected some of naswot, synflow, grad_norm, latency, got \('zen',\)"),
         ({"gate": "naswot"}, "gate: expected one of names, or null"),
         ({"names": ("naswot",), "gate": "naswot", "drop": 1.0}, "drop: expected a share"),
     ],
