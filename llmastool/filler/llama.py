@@ -25,6 +25,9 @@ def main() -> None:
     params.cors_origins, params.cors_credentials = "null", False
     params.n_ctx, params.n_parallel, params.n_threads_http = 4096, 1, 2
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    # Questions are alike only in how they begin, which the one slot keeps anyway. Of earlier ones gigabytes would be
+    # kept for nothing.
+    params.cache_ram_mib = 0
     params.verbosity = 1
     server = xllamacpp.Server(params)
     said.write(f"{server.listening_address}\n")
