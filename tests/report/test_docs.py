@@ -9,13 +9,24 @@ from pathlib import Path
 import pytest
 
 from llmastool.filler.config import FillerConfig
+from llmastool.final import FinalConfig
 from llmastool.mining.sources import MiningConfig, SourceSpec
 from llmastool.planner.config import PlannerConfig
+from llmastool.search import SearchConfig
 from llmastool.training.data import DataConfig
+from llmastool.training.recipe import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SECTIONS = {"data": DataConfig, "filler": FillerConfig, "mining": MiningConfig, "planner": PlannerConfig}
+SECTIONS = {
+    "data": DataConfig,
+    "filler": FillerConfig,
+    "final": FinalConfig,
+    "mining": MiningConfig,
+    "planner": PlannerConfig,
+    "search": SearchConfig,
+    "training": TrainingConfig,
+}
 FOLDERS = ("", "llmastool/")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -50,7 +61,7 @@ def test_parameters_that_are_named_exist(page: Path) -> None:
     keys = [q for q in quoted(page) if re.fullmatch(r"[a-z]+\.[a-z_]+", q)]
     keys += re.findall(r"-S ([a-z]+\.[a-z_]+)=", text)
     for section, name in (key.split(".") for key in keys):
-        if section in SECTIONS and name not in ("yaml", "dvc"):
+        if section in SECTIONS and name not in ("yaml", "dvc", "py", "json", "md"):
             assert name in {f.name for f in dataclasses.fields(SECTIONS[section])}, f"{section}.{name}"
 
 
