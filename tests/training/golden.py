@@ -13,13 +13,13 @@ from llmastool.trees.catalog import Catalog
 
 STEPS = 10
 SIDE, CLASSES = 16, 10
-TOLERANCE = 1e-3
+TOLERANCE = 2e-3
 """Largest relative difference between kinds of machines: sums of floats depend on the order that a processor likes."""
 
 GOLDEN = {
-    "quick": (2.08302, 1.87039),
-    "nb201-12": (2.06685, 1.90990),
-    "nb201": (2.06642, 1.90962),
+    "quick": (2.08295, 1.87093),
+    "nb201-12": (2.06681, 1.90871),
+    "nb201": (2.06643, 1.90810),
 }
 """By recipe of `params.yaml`: mean loss of the first ten steps, and validation loss after them, in nats."""
 
