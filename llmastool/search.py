@@ -158,7 +158,8 @@ class Search:
             if _epochs(outcome) > _epochs(self._outcomes.get(outcome.candidate)):
                 self._write({"event": "told", "outcome": outcome.to_json()})
         for candidate, _ in self._proposed[-1] if self._proposed else []:
-            if self._outcomes.get(candidate.id) and candidate.id not in self._chosen and not self._waits(candidate):
+            known = self._outcomes.get(candidate.id)
+            if known is not None and known.gate == "stopped" and self.settled(candidate):
                 abandon(self.trial_folder(candidate))
 
     def job(self, candidate: Candidate) -> Job:

@@ -58,7 +58,7 @@ def divide(
     own = {name: np.flatnonzero((source == i) & (labels < len(names))) for i, name in enumerate(SPLITS)}
     validation_from: Split = "validation" if len(own["validation"]) else "train"
     if published is not None:
-        own, validation_from = _by_file(own, parts, read_published(published), published)
+        own, validation_from = _by_file(own, validation_from, parts, read_published(published), published)
     count = sum(map(len, own.values()))
     total = count if shares.limit is None else shares.limit
     if total > count:
@@ -118,7 +118,7 @@ def _positions(listed: Json, where: str) -> Indices:
 
 
 def _by_file(
-    own: dict[Split, Indices], parts: Sequence[Part], published: dict[str, Indices], path: Path
+    own: dict[Split, Indices], validation_from: Split, parts: Sequence[Part], published: dict[str, Indices], path: Path
 ) -> tuple[dict[Split, Indices], Split]:
     unordered = next((part for part in parts if not part.ordered), None)
     if unordered is not None:
@@ -134,7 +134,7 @@ def _by_file(
         return everything[positions]
 
     by_split = {SPLIT_NAMES.get(name, name): name for name in published}
-    found, validation_from = dict(own), "validation" if len(own["validation"]) else "train"
+    found = dict(own)
     if "train" in by_split:
         found["train"] = picked("train", "train")
     if "validation" in by_split:
@@ -148,4 +148,4 @@ def _by_file(
             raise DataError(f"{path}: expected both `xvalid` and `xtest`, with no image in both")
         found["validation"], found["test"] = picked("xvalid", "test"), picked("xtest", "test")
         validation_from = "test"
-    return found, validation_from  # type: ignore[return-value]
+    return found, validation_from
