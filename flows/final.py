@@ -37,7 +37,7 @@ def final(
         runs: folder of all run folders.
         mlflow: folder of MLflow's database and artifacts.
     """
-    from llmastool.final import final_trainings
+    from llmastool.final import by_network, final_trainings, summary
 
     params = Params.load(params_file)
     run = run_folder(runs, params, data, registry)
@@ -51,22 +51,14 @@ def final(
             ]
             outcomes = [training.result() for training in trainings]
         done = [(one.candidate, one.seed, o, one.folder) for one, o in zip(wanted, outcomes, strict=True)]
-        results = [(c, [(seed, o, f) for d, seed, o, f in done if d.id == c.id]) for c in best]
-        metrics = write_final(out, archive, results, registry, data)
-        _say(metrics)
+        metrics = write_final(out, archive, by_network(best, wanted, outcomes), registry, data)
+        get_run_logger().info("%s", summary(metrics))
         numbers = {f"final.{k}": float(v) for k, v in metrics.items() if isinstance(v, int | float)}
         view.send([view.final_record(*one) for one in done], numbers, step=0, finished=True)
         if (out / "weights.safetensors").exists():
             view.send_champion(out, data, _model_name(params.data.name))
         view.settle()
     return metrics
-
-
-def _say(metrics: dict[str, Json]) -> None:
-    mean, sd = metrics["test_accuracy_mean"], metrics["test_accuracy_sd"]
-    tested = "none of its trainings came to an end" if mean is None else f"test accuracy {mean:.2f}%"
-    spread = f" ± {sd:.2f} over {metrics['seeds']} seeds" if sd is not None else ""
-    get_run_logger().info("the winner: %s%s", tested, spread)
 
 
 def _model_name(data: str) -> str:

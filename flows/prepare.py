@@ -9,6 +9,8 @@ from prefect import flow, get_run_logger
 from llmastool.canonical import Json
 from llmastool.params import Params
 from llmastool.runs import only_writer
+from llmastool.training.data import summary
+from llmastool.training.images.cache import CACHE
 from tasks.data import prepare_data
 
 
@@ -16,12 +18,11 @@ from tasks.data import prepare_data
 def prepare(
     params_file: Path = Path("params.yaml"),
     out: Path = Path("artifacts/prepare"),
-    cache: Path = Path(".cache/images"),
+    cache: Path = CACHE,
 ) -> dict[str, Json]:
     """Write the prepared image set into `out` and return its meta; decoded images are kept in `cache`."""
     params = Params.load(params_file)
     with only_writer(out):
         meta = prepare_data(params.data, out, params.seed, cache)
-    counts = ", ".join(f"{n} {name}" for name, n in meta["counts"].items())
-    get_run_logger().info("%s: %s images of %s in %s classes", meta["name"], counts, meta["shape"], meta["classes"])
+    get_run_logger().info("%s", summary(meta))
     return meta

@@ -126,6 +126,21 @@ def final_trainings(
     return found
 
 
+def by_network(
+    best: Sequence[Candidate], trainings: Sequence[FinalTraining], outcomes: Sequence[Outcome]
+) -> list[tuple[Candidate, list[tuple[int, Outcome, Path]]]]:
+    """Return for each finalist, in order, seed, outcome and folder of each of its trainings, as `write` takes them."""
+    ended = list(zip(trainings, outcomes, strict=True))
+    return [(c, [(t.seed, o, t.folder) for t, o in ended if t.candidate.id == c.id]) for c in best]
+
+
+def summary(metrics: Json) -> str:
+    """Say in a line how the winner did, from the metrics that `write` returned."""
+    mean, sd = metrics["test_accuracy_mean"], metrics["test_accuracy_sd"]
+    tested = "none of its trainings came to an end" if mean is None else f"test accuracy {mean:.2f}%"
+    return f"the winner: {tested}" + (f" ± {sd:.2f} over {metrics['seeds']} seeds" if sd is not None else "")
+
+
 def write(
     out: Path,
     archive: Path,

@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from llmastool.cli.options import add_json
-from llmastool.cli.search import add_params
+from llmastool.cli.options import add_json, add_params
 from llmastool.errors import LLMasToolError
 
 LEAST_DISK_GIB = 5.0

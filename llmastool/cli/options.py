@@ -11,6 +11,13 @@ def add_folder(parser: argparse.ArgumentParser, flag: str, default: str, purpose
     parser.add_argument(flag, type=Path, default=Path(default), metavar="FOLDER", help=f"{purpose} (%(default)s)")
 
 
+def add_params(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the file of parameters."""
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="all parameters (%(default)s)"
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the option that asks for JSON."""
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmastool.cli.options import add_folder
+from llmastool.cli.options import add_folder, add_params
+from llmastool.cli.stages import write_prepared
 from llmastool.errors import LLMasToolError
 
 if TYPE_CHECKING:
@@ -49,13 +50,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=resume)
 
 
-def add_params(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the file of parameters."""
-    parser.add_argument(
-        "--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="all parameters (%(default)s)"
-    )
-
-
 def search(arguments: argparse.Namespace) -> None:
     """Run `llmastool search`.
 
@@ -63,23 +57,13 @@ def search(arguments: argparse.Namespace) -> None:
         LLMasToolError: parameters, data or registry are missing or wrong.
     """
     from llmastool.params import Params
+    from llmastool.training.data import META
 
     params = Params.load(arguments.params)
-    prepared(params, arguments.data)
-    _search(params, arguments.data, arguments.registry, arguments.out, arguments.runs)
-
-
-def prepared(params: Params, data: Path) -> None:
-    """Prepare the image set where that was not done.
-
-    Raises:
-        DataError: it is missing, broken or unfit.
-    """
-    from llmastool.training.data import META, prepare
-
-    if not (data / META).exists():
+    if not (arguments.data / META).exists():
         print(f"preparing {params.data.name} ...", file=sys.stderr)
-        prepare(params.data, data, params.seed, Path(".cache/images"))
+        write_prepared(params, arguments.data)
+    _search(params, arguments.data, arguments.registry, arguments.out, arguments.runs)
 
 
 def resume(arguments: argparse.Namespace) -> None:

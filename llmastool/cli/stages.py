@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llmastool.cli.options import add_folder
-from llmastool.cli.search import add_params
+from llmastool.cli.options import add_folder, add_params
+
+if TYPE_CHECKING:
+    from llmastool.canonical import Json
+    from llmastool.params import Params
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,14 +55,24 @@ def prepare(arguments: argparse.Namespace) -> None:
         DataError: the image set is missing, broken or unfit.
     """
     from llmastool.params import Params
+    from llmastool.training.data import summary
+
+    print(summary(write_prepared(Params.load(arguments.params), arguments.out)))
+
+
+def write_prepared(params: Params, out: Path) -> dict[str, Json]:
+    """Write the prepared image set into a folder that nobody else writes, and return its meta.
+
+    Raises:
+        DataError: the image set is missing, broken or unfit.
+        Locked: another process writes the folder.
+    """
     from llmastool.runs import only_writer
     from llmastool.training.data import prepare
+    from llmastool.training.images.cache import CACHE
 
-    params = Params.load(arguments.params)
-    with only_writer(arguments.out):
-        meta = prepare(params.data, arguments.out, params.seed, Path(".cache/images"))
-    counts = ", ".join(f"{number} {name}" for name, number in meta["counts"].items())
-    print(f"{meta['name']}: {counts} images of {meta['shape']} in {meta['classes']} classes")
+    with only_writer(out):
+        return prepare(params.data, out, params.seed, CACHE)
 
 
 def final(arguments: argparse.Namespace) -> None:
@@ -67,7 +81,7 @@ def final(arguments: argparse.Namespace) -> None:
     Raises:
         DataError: there is no archive, or no candidate in it was trained to the end.
     """
-    from llmastool.final import final_trainings, finalists, write
+    from llmastool.final import by_network, final_trainings, finalists, summary, write
     from llmastool.params import Params
     from llmastool.runs import only_writer, run_folder
     from llmastool.trainings import train_all
@@ -79,14 +93,9 @@ def final(arguments: argparse.Namespace) -> None:
         best = finalists(archive, params.final)
         trainings = final_trainings(best, params, arguments.registry, arguments.data, run)
         outcomes = train_all([(t.job, t.folder) for t in trainings], params.training)
-        results = [
-            (c, [(t.seed, o, t.folder) for t, o in zip(trainings, outcomes, strict=True) if t.candidate.id == c.id])
-            for c in best
-        ]
+        results = by_network(best, trainings, outcomes)
         metrics = write(arguments.out, archive, results, arguments.registry, arguments.data)
-    mean, sd = metrics["test_accuracy_mean"], metrics["test_accuracy_sd"]
-    tested = "none of its trainings came to an end" if mean is None else f"test accuracy {mean:.2f} %"
-    print(f"the winner: {tested}" + (f" ± {sd:.2f} over {metrics['seeds']} seeds" if sd is not None else ""))
+    print(summary(metrics))
 
 
 def report(arguments: argparse.Namespace) -> None:

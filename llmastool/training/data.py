@@ -108,6 +108,12 @@ def prepare(config: DataConfig, out: Path, seed: int, cache: Path | None = None)
     return meta
 
 
+def summary(meta: Mapping[str, Json]) -> str:
+    """Say in a line what a prepared folder holds."""
+    counts = ", ".join(f"{number} {name}" for name, number in meta["counts"].items())
+    return f"{meta['name']}: {counts} images of {meta['shape']} in {meta['classes']} classes"
+
+
 def files(split: Split) -> tuple[str, str]:
     """Return the names of the files that hold a split's images and labels in a prepared folder."""
     return f"{split}-images.npy", f"{split}-labels.npy"

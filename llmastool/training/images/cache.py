@@ -11,6 +11,9 @@ import numpy as np
 
 from llmastool.training.images.part import Part, Pixels, Rows, stack
 
+CACHE = Path(".cache/images")
+"""Where decoded images are kept, in the folder in which a stage runs."""
+
 VERSION = 1
 """Raised by whoever changes how images are decoded."""
 
