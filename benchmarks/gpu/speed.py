@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.training import NETWORKS
 from llmastool.canonical import Json
 from llmastool.start import skeleton
+from llmastool.training.augment import Normaliser
 from llmastool.training.data import load, load_meta
 from llmastool.training.loop import Data, seed_generators, train
 from llmastool.training.recipe import Recipe
@@ -72,8 +73,7 @@ def _rate(run: Callable[[], object], images: int, device: torch.device) -> float
 
 def _plain(net: nn.Module, data: Data, meta: Json, recipe: Recipe, device: torch.device) -> None:
     """Train on normalised tensors on the device, without augmentation."""
-    mean, std = (torch.tensor(meta[k], device=device).view(1, -1, 1, 1) * 255 for k in ("mean", "std"))
-    images: Tensor = ((data[0].to(device).float() - mean) / std).contiguous()
+    images = Normaliser.of(meta, device)(data[0].to(device)).contiguous()
     labels = data[1].to(device)
     optimiser = torch.optim.SGD(
         net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True

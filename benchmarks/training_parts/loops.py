@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from llmastool.canonical import Json
+from llmastool.training.augment import Normaliser
 from llmastool.training.loop import Data, evaluate, seed_generators, train
 from llmastool.training.recipe import Recipe
 from llmastool.trees.build import build
@@ -53,7 +54,7 @@ def ours(race: Race, net: nn.Module, seed: int) -> None:
 
 def bare(race: Race, net: nn.Module, seed: int, layout: torch.memory_format = torch.contiguous_format) -> None:
     """Train on tensors that are normalised already, without augmentation: nothing but the steps."""
-    images, labels = _normalised(race.learn[0], race.meta).contiguous(memory_format=layout), race.learn[1]
+    images, labels = Normaliser.of(race.meta, DEVICE)(race.learn[0]).contiguous(memory_format=layout), race.learn[1]
     generator = torch.Generator().manual_seed(seed)
 
     def batches() -> Batches:
@@ -101,11 +102,6 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self._transform(self._images[index]), self._labels[index]
-
-
-def _normalised(images: Tensor, meta: Mapping[str, Json]) -> Tensor:
-    mean, std = (torch.tensor(meta[k]).view(1, -1, 1, 1) * 255 for k in ("mean", "std"))
-    return (images.float() - mean) / std
 
 
 def _steps(recipe: Recipe, net: nn.Module, batches: Callable[[], Batches], per_epoch: int) -> None:
