@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
+from flows.pool import probes
 from llmastool.canonical import Json
 from llmastool.mining.sets import all_sources
 from llmastool.params import Params
@@ -78,8 +79,10 @@ def register(
         cache: file that keeps what was probed, so that a run that was stopped goes on.
     """
     params = Params.load(params_file)
-    with only_writer(out):
-        summary = register_bundles(bundles, out, params.registry, cache, params.filler)
+    with only_writer(out), probes(params.runner, params.registry.workers) as runs:
+        # On a cluster the tasks are the batches of probes. One around them would have to be sent along with each.
+        build = register_bundles if runs is None else register_bundles.fn
+        summary = build(bundles, out, params.registry, cache, params.filler, runs)
     for source in summary["sources"]:
         get_run_logger().info(
             "%s", f"{source['name']}: " + ", ".join(f"{source[k]} {k}" for k in FUNNEL if k in source)

@@ -41,6 +41,8 @@ QUIET = {
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "DASK_LOGGING__DISTRIBUTED": "error",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Settings under which the console shows what the run says, not what its machinery does."""
 

@@ -12,6 +12,7 @@ from llmastool.final import FinalConfig
 from llmastool.mining.sources import MiningConfig
 from llmastool.planner.config import PlannerConfig
 from llmastool.registry.register import RegistryConfig
+from llmastool.runner import RunnerConfig
 from llmastool.search import SearchConfig
 from llmastool.start import StartConfig
 from llmastool.strict_yaml import read_yaml
@@ -50,6 +51,8 @@ class Params:
     """How a candidate is trained, and what it may use."""
     final: FinalConfig = field(default_factory=FinalConfig)
     """How the best are trained again and tested."""
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+    """Where the pipeline trains and probes."""
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", "0 or more", self.seed)

@@ -1,4 +1,4 @@
-"""The task that probes bundles and registers what runs."""
+"""The tasks that probe bundles and register what runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from llmastool.canonical import Json
 
 if TYPE_CHECKING:
     from llmastool.filler.config import FillerConfig
+    from llmastool.registry.away import Batch
+    from llmastool.registry.pool import RunsJobs
     from llmastool.registry.register import RegistryConfig
 
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 # Not retried: what fails in a probe is a result, and what fails around it (sandbox, disk) is for the user to mend.
 @task(name="register", tags=["registry"], cache_policy=NO_CACHE)
 def register_bundles(
-    bundles: Path, out: Path, config: RegistryConfig, cache: Path, filler: FillerConfig
+    bundles: Path, out: Path, config: RegistryConfig, cache: Path, filler: FillerConfig, runs: RunsJobs | None = None
 ) -> dict[str, Json]:
     """Probe all bundles, write the registry into `out` and return its summary; see `llmastool.registry.incremental`.
 
@@ -30,6 +32,7 @@ def register_bundles(
         cache: file that keeps the results so far; beside it lies what an LLM said of modules.
         filler: who is asked for arguments of modules that could not be built, and for descriptions, where that is an
             LLM.
+        runs: runs the probes; None runs them on this machine.
     """
     from llmastool.filler.choose import make_describer, make_proposer
     from llmastool.registry.incremental import build
@@ -51,5 +54,20 @@ def register_bundles(
         progress,
         make_proposer(filler, cache.with_name("proposed.jsonl")),
         make_describer(filler, cache.with_name("described.jsonl")),
+        runs,
     )
     return summary
+
+
+@task(name="probe", tags=["registry"], cache_policy=NO_CACHE)
+def probe_away(batch: Batch, cache: str | None) -> list[Json]:
+    """Probe a batch of modules on the machine on which this task runs; see `llmastool.registry.away.do`.
+
+    Args:
+        batch: what to probe.
+        cache: as in `llmastool.runner.RunnerConfig`.
+    """
+    from llmastool.registry.away import do
+    from llmastool.runner import cache_folder
+
+    return do(batch, cache_folder(cache))

@@ -1,4 +1,4 @@
-"""The task that trains one candidate."""
+"""The tasks that train one candidate, on this machine or on a worker of a cluster."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import TaskRun
 
 if TYPE_CHECKING:
     from llmastool.outcome import Outcome
+    from llmastool.training.away import Errand
     from llmastool.training.job import Job
     from llmastool.training.recipe import TrainingConfig
 
@@ -45,7 +46,34 @@ def train(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     """
     from llmastool.training.job import run
 
-    outcome = run(job, folder, config)
+    return _told(run(job, folder, config))
+
+
+@task(
+    name="train-away",
+    task_run_name="train-{errand.name}",
+    tags=["training"],
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=may_pass,
+)
+def train_away(errand: Errand, config: TrainingConfig, cache: str | None) -> Outcome:
+    """Train one candidate on the machine on which this task runs; see `llmastool.training.away.do`.
+
+    Args:
+        errand: what to train.
+        config: its limits.
+        cache: as in `llmastool.runner.RunnerConfig`.
+    """
+    from llmastool.runner import cache_folder
+    from llmastool.training.away import do
+
+    return _told(do(errand, config, cache_folder(cache)))
+
+
+def _told(outcome: Outcome) -> Outcome:
+    """Say in the task's log what came of a training."""
     numbers = {k: v for k, v in outcome.metrics.items() if k.endswith("_accuracy")}
     result = ", ".join(f"{k.replace('_', ' ')} {v:.2f}%" for k, v in numbers.items() if not k.startswith("train"))
     get_run_logger().info(

@@ -7,14 +7,15 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeAlias
 
 from llmastool import sandbox
 from llmastool.canonical import Json, dumps
 from llmastool.config import require
 from llmastool.errors import SandboxError
-from llmastool.mining.bundle import Bundle, Program, pack
+from llmastool.mining.bundle import Bundle, Program, pack, unpack
 from llmastool.registry.record import Probe
 
 
@@ -45,6 +46,24 @@ class Workload:
     """All programs of the sources."""
     blocked: Collection[str] = ()
     """Top-level packages that must not be importable, the mined ones."""
+
+    def to_json(self) -> Json:
+        """Return a JSON value that `from_json` reads back."""
+        return {
+            "bundles": pack(list(self.bundles)),
+            "programs": [p.to_json() for p in self.programs],
+            "blocked": sorted(self.blocked),
+        }
+
+    @staticmethod
+    def from_json(value: Json) -> Workload:
+        """Read what `to_json` wrote."""
+        programs = [Program.from_json(p) for p in value["programs"]]
+        return Workload(bundles=unpack(value["bundles"]), programs=programs, blocked=value["blocked"])
+
+
+RunsJobs: TypeAlias = Callable[[Sequence[Json], Workload, ProbeConfig], Iterator[Json]]
+"""What runs jobs: `run_jobs`, or what has them run elsewhere."""
 
 
 def run_jobs(jobs: Sequence[Json], workload: Workload, config: ProbeConfig) -> Iterator[Json]:
@@ -101,9 +120,7 @@ def run_probes(
 def _run_once(jobs: Sequence[Json], workload: Workload, config: ProbeConfig) -> Iterator[Json]:
     limits = sandbox.Limits(memory_bytes=int(config.memory_gb * sandbox.GIB), cpu_seconds=int(config.seconds) + 1)
     setup = {
-        "bundles": pack(list(workload.bundles)),
-        "programs": [p.to_json() for p in workload.programs],
-        "blocked": sorted(workload.blocked),
+        **workload.to_json(),
         "limits": asdict(limits),
         "seconds": config.seconds,
         "workers": config.workers,

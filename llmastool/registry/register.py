@@ -11,7 +11,7 @@ from llmastool.canonical import Json, append_line, digest, dumps, read_json, rea
 from llmastool.mining.bundle import Bundle, Program, read_bundles, read_programs
 from llmastool.registry.arguments import Sighting
 from llmastool.registry.dedupe import duplicates
-from llmastool.registry.pool import ProbeConfig, Workload, name_of, run_jobs
+from llmastool.registry.pool import ProbeConfig, RunsJobs, Workload, name_of, run_jobs
 from llmastool.registry.record import STAGES, Duplicate, Probe
 from llmastool.registry.sightings import Seen, from_json, merge
 from llmastool.registry.store import funnel, write_registry
@@ -34,6 +34,7 @@ def register(
     progress: Progress | None = None,
     proposer: Proposes | None = None,
     describer: Describes | None = None,
+    runs: RunsJobs = run_jobs,
 ) -> Json:
     """Probe all bundles of a folder, and write `registry.parquet`, `bundles.jsonl` and `summary.json`.
 
@@ -49,6 +50,7 @@ def register(
         progress: told how many modules are done, of how many.
         proposer: knows arguments for modules that fell, an LLM for example; None for nobody.
         describer: says in a line what a module does; None for nobody.
+        runs: runs the jobs.
 
     Returns:
         The summary: a funnel for each source, modules by family, and the most common reasons for losses.
@@ -57,7 +59,7 @@ def register(
     programs = read_programs(bundles / "programs.jsonl")
     natives = native_modules()
     by_id = {b.id: b for b in mined}
-    jobs = _Jobs(mined, programs, config, cache)
+    jobs = _Jobs(mined, programs, config, cache, runs)
     modules = [*by_id, *natives]
     done: dict[str, Probe] = {}
     seen: Seen = {}
@@ -128,9 +130,14 @@ class _Jobs:
     """Runs jobs, or remembers what came of them."""
 
     def __init__(
-        self, bundles: Sequence[Bundle], programs: Sequence[Program], config: ProbeConfig, cache: Path | None
+        self,
+        bundles: Sequence[Bundle],
+        programs: Sequence[Program],
+        config: ProbeConfig,
+        cache: Path | None,
+        runs: RunsJobs,
     ) -> None:
-        self.bundles, self.programs, self.config, self.cache = bundles, programs, config, cache
+        self.bundles, self.programs, self.config, self.cache, self.runs = bundles, programs, config, cache, runs
         self.known = {line["key"]: line["result"] for line in read_lines(cache)} if cache is not None else {}
         self._package = {b.id: _top(b) for b in bundles} | {p.name: _top(p) for p in programs}
         self._digests = {p.name: digest(p.to_json())[:16] for p in programs}
@@ -143,7 +150,7 @@ class _Jobs:
             if dumps(job) not in found:
                 left.setdefault(self._package.get(name_of(job), ""), []).append(job)
         for package, some in left.items():
-            for result in run_jobs(some, self._workload(package, {name_of(j) for j in some}), self.config):
+            for result in self.runs(some, self._workload(package, {name_of(j) for j in some}), self.config):
                 found[dumps(result["job"])] = result
                 self._remember(result)
                 if progress is not None:

@@ -170,8 +170,8 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
         SandboxError: the sandbox cannot be set up.
     """
     folder = folder.resolve()
-    _claim(job, folder)
-    done = folder / _outcome(job, job.last)
+    claim(job, folder)
+    done = folder / outcome_file(job, job.last)
     if done.exists():
         return Outcome.from_json(read_json(done))
     if job.registry is not None and not job.registry.exists():
@@ -179,7 +179,7 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     _lay_out(job, folder)
     outcome = process.run(job, folder, config)
     # A training that is gone on with took what it took before, too.
-    before = max((_seconds(folder / _outcome(job, epoch)) for epoch in range(1, job.last)), default=0.0)
+    before = max((_seconds(folder / outcome_file(job, epoch)) for epoch in range(1, job.last)), default=0.0)
     outcome = replace(outcome, seconds=round(before + outcome.seconds, 3))
     weights = folder / "work" / process.WEIGHTS
     if job.keep_weights and outcome.ok:
@@ -196,8 +196,8 @@ def abandon(folder: Path) -> None:
     shutil.rmtree(folder / "work", ignore_errors=True)
 
 
-def _outcome(job: Job, epoch: int) -> str:
-    """Return the name of the file with what came of a job until the end of an epoch."""
+def outcome_file(job: Job, epoch: int) -> str:
+    """Return the name of the file in a job's folder with what came of it until the end of an epoch."""
     return "outcome.json" if epoch == job.recipe.epochs else f"outcome-{epoch}.json"
 
 
@@ -205,7 +205,13 @@ def _seconds(path: Path) -> float:
     return Outcome.from_json(read_json(path)).seconds if path.exists() else 0.0
 
 
-def _claim(job: Job, folder: Path) -> None:
+def claim(job: Job, folder: Path) -> None:
+    """Write down whose folder it is.
+
+    Raises:
+        JobError: the folder holds another job.
+        DataError: the data was not prepared.
+    """
     path, key = folder / "job.json", job.key
     if path.exists() and (found := read_json(path)["key"]) != key:
         raise JobError(
