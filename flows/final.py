@@ -7,13 +7,15 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from flows.pool import training_pool
+from flows.changes import FinalChanges
+from flows.pool import trainings
 from flows.view import View
 from llmastool.canonical import Json
 from llmastool.params import Params
 from llmastool.runs import only_writer, run_folder
 from tasks.final import choose, write_final
-from tasks.training import train
+
+UNCHANGED = FinalChanges()
 
 
 @flow(name="final")
@@ -25,6 +27,7 @@ def final(
     out: Path = Path("artifacts/final"),
     runs: Path = Path("runs"),
     mlflow: Path = Path(".mlflow"),
+    changes: FinalChanges = UNCHANGED,
 ) -> dict[str, Json]:
     """Train the best again, test them, write the winner into `out`, and return the metrics.
 
@@ -36,20 +39,17 @@ def final(
         out: folder to write to.
         runs: folder of all run folders.
         mlflow: folder of MLflow's database and artifacts.
+        changes: what is other than the file says.
     """
     from llmastool.final import by_network, final_trainings, summary
 
-    params = Params.load(params_file)
+    params = changes.applied(Params.load(params_file))
     run = run_folder(runs, params, data, registry)
-    with only_writer(out), only_writer(run):
-        view = View(params, run, registry, mlflow)
+    with only_writer(out), only_writer(run), View(params, run, registry, mlflow) as view:
         best = choose(archive, params.final)
         wanted = final_trainings(best, params, registry, data, run)
-        with training_pool(params.training.workers) as pool:
-            trainings = [
-                pool.submit(train, {"job": one.job, "folder": one.folder, "config": params.training}) for one in wanted
-            ]
-            outcomes = [training.result() for training in trainings]
+        with trainings(params) as train_all:
+            outcomes = train_all([(one.job, one.folder) for one in wanted])
         done = [(one.candidate, one.seed, o, one.folder) for one, o in zip(wanted, outcomes, strict=True)]
         metrics = write_final(out, archive, by_network(best, wanted, outcomes), registry, data)
         get_run_logger().info("%s", summary(metrics))

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger
 
-from flows.pool import training_pool
+from flows.changes import SearchChanges
+from flows.pool import trainings
 from flows.view import View
 from llmastool.canonical import Json, read_json
+from llmastool.outcome import Outcome
 from llmastool.params import Params
 from llmastool.runs import only_writer, run_folder
+from tasks.artifacts import Board
 from tasks.planning import ask
-from tasks.training import train
 
 if TYPE_CHECKING:
     from llmastool.search import Search
+
+UNCHANGED = SearchChanges()
 
 
 @flow(name="search")
@@ -28,6 +32,7 @@ def search(
     out: Path = Path("artifacts/search"),
     runs: Path = Path("runs"),
     mlflow: Path = Path(".mlflow"),
+    changes: SearchChanges = UNCHANGED,
 ) -> dict[str, Json]:
     """Search to the end, write the archive into `out`, and return its metrics.
 
@@ -40,32 +45,65 @@ def search(
         out: folder of the archive.
         runs: folder of all run folders.
         mlflow: folder of MLflow's database and artifacts.
+        changes: what is other than the file says.
     """
     from llmastool.search import Search
 
-    params = Params.load(params_file)
+    params = changes.applied(Params.load(params_file))
     run = run_folder(runs, params, data, registry)
     get_run_logger().info("the run is kept in %s", run)
-    with only_writer(out), only_writer(run), Search.open(params, registry, data, run) as state:
-        view = View(params, run, registry, mlflow)
-        with training_pool(params.training.workers) as pool:
+    with (
+        only_writer(out),
+        only_writer(run),
+        Search.open(params, registry, data, run) as state,
+        View(params, run, registry, mlflow) as view,
+    ):
+        board = Board(run.name)
+        progress = _Progress(board, state)
+        with trainings(params, progress.ended) as train_all:
             while not state.done:
-                trials = [
-                    {"job": state.job(c), "folder": state.trial_folder(c), "config": params.training}
-                    for c in ask(state)
-                ]
-                trainings = [pool.submit(train, trial) for trial in trials]
-                state.tell([training.result() for training in trainings])
-                _report(state, view)
+                progress.show("planning")
+                asked = ask(state)
+                progress.asked(len(asked))
+                state.tell(train_all([(state.job(c), state.trial_folder(c)) for c in asked]))
+                _report(state, view, board)
         state.write(out)
-        _report(state, view)
+        _report(state, view, board)
+        progress.show("done")
         view.settle()
     metrics: dict[str, Json] = read_json(out / "metrics.json")
     return metrics
 
 
-def _report(state: Search, view: View) -> None:
-    """Say where the search stands, on the console and to MLflow."""
+class _Progress:
+    """Moves the progress bar of Prefect's page."""
+
+    def __init__(self, board: Board, state: Search) -> None:
+        self._board, self._state = board, state
+        self._waiting, self._done = 0, 0
+
+    def asked(self, number: int) -> None:
+        """Begin with so many trainings."""
+        self._waiting, self._done = number, 0
+        self.show(f"{number} trainings")
+
+    def ended(self, outcome: Outcome) -> None:  # noqa: ARG002 - only that one ended matters here
+        """Count a training that ended."""
+        self._done += 1
+        self.show(f"{self._done} of {self._waiting} trainings ended")
+
+    def show(self, said: str) -> None:
+        """Show the share of the rounds that are over, and what is under way."""
+        rounds = self._state.params.search.rounds + 1
+        inside = self._done / self._waiting if self._waiting else 0.0
+        done = min(self._state.round, rounds)
+        self._board.progress(
+            (done + (inside if done < rounds else 0.0)) / rounds, f"round {done} of {rounds - 1}: {said}"
+        )
+
+
+def _report(state: Search, view: View, board: Board) -> None:
+    """Say where the search stands, on the console, on Prefect's page and to MLflow."""
     entries = state.entries()
     trained = [entry.accuracy for entry in entries if entry.accuracy is not None]
     best = f"best validation accuracy {max(trained):.2f}%" if trained else "none trained to the end yet"
@@ -74,4 +112,5 @@ def _report(state: Search, view: View) -> None:
     if trained:
         summary["best_validation_accuracy"] = max(trained)
     settled = [entry for entry in entries if state.settled(entry.candidate)]
+    board.tables(entries)
     view.send(view.records(settled, state.trial_folder), summary, step=len(entries), finished=state.done)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from prefect import get_run_logger
 from prefect.futures import PrefectFuture
@@ -14,7 +15,7 @@ from prefect.futures import PrefectFuture
 from llmastool.canonical import write_json
 from llmastool.params import Params
 from tasks.records import RunRecord, flatten, record
-from tasks.tracking import Tracker, log_champion, track
+from tasks.tracking import Tracker, TrackingError, log_champion, track
 
 if TYPE_CHECKING:
     from llmastool.archive import Entry
@@ -27,7 +28,10 @@ PROBLEM = "mlflow_problem.json"
 
 
 class View:
-    """Sends a run to MLflow, one sending at a time, each in a thread of the flow's own pool."""
+    """Sends a run to MLflow, one sending at a time, each in a thread of the flow's own pool.
+
+    As a context it also has MLflow watch the machine, from the first sending that went well.
+    """
 
     def __init__(self, params: Params, run: Path, registry: Path, mlflow: Path) -> None:
         """Make the view of a run folder.
@@ -45,9 +49,20 @@ class View:
         self._tracker = Tracker(mlflow.resolve(), run.name, name, flatten(asdict(params)))
         self._run = run
         self._sending: PrefectFuture[Any] | None = None
+        self._on_their_way, self._sent = set[str](), set[str]()
+        self._watch = ExitStack()
+        self._watching = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.close()
 
     def send(self, records: Sequence[RunRecord], summary: Mapping[str, float], *, step: int, finished: bool) -> None:
         """Start sending what is known by now; what MLflow has already is left alone. See `tasks.tracking.track`."""
+        self.settle()
+        self._on_their_way = {record.trial_key for record in records}
         self._submit(track.submit, self._tracker, records, summary, step=step, finished=finished)
 
     def send_champion(self, final: Path, data: Path, model: str) -> None:
@@ -65,35 +80,47 @@ class View:
             return True
         sending, self._sending = self._sending, None
         sending.wait()
-        problem = self._run / PROBLEM
-        if sending.state.is_completed():
-            problem.unlink(missing_ok=True)
-            return True
-        message = str(sending.state.result(raise_on_failure=False))
+        if not sending.state.is_completed():
+            return self._problem(str(sending.state.result(raise_on_failure=False)))
+        self._sent |= self._on_their_way
+        if not self._watching:
+            self._watching = True
+            try:
+                self._watch.enter_context(self._tracker.watching())
+            except TrackingError as error:
+                return self._problem(str(error))
+        (self._run / PROBLEM).unlink(missing_ok=True)
+        return True
+
+    def _problem(self, message: str) -> bool:
         get_run_logger().warning("%s", message)
-        write_json(problem, {"problem": message})
+        write_json(self._run / PROBLEM, {"problem": message})
         return False
 
     def records(self, entries: Sequence[Entry], folder: Callable[[Candidate], Path]) -> list[RunRecord]:
-        """Return the records of a search's candidates.
+        """Return the records of those of a search's candidates that were not sent yet.
 
         Args:
             entries: all that were evaluated.
             folder: gives the folder of a candidate's training.
         """
-        trees = {entry.candidate.id: entry.candidate.tree for entry in entries}
+        known = {entry.candidate.id: entry.candidate for entry in entries}
         found = []
         for entry in entries:
             candidate, trial = entry.candidate, folder(entry.candidate)
+            if self._key(trial) in self._sent:
+                continue
+            parent = known.get(candidate.parent or "")
             found.append(
                 record(
-                    f"{self._tracker.key}/{trial.name}",
+                    self._key(trial),
                     candidate,
                     entry.profile,
                     entry.outcome,
                     finished=_finished(trial),
-                    parent=trees.get(candidate.parent or ""),
+                    parent=parent.tree if parent is not None else None,
                     source=self._source(candidate.tree),
+                    parent_key=self._key(folder(parent)) if parent is not None else None,
                 )
             )
         return found
@@ -101,7 +128,7 @@ class View:
     def final_record(self, candidate: Candidate, seed: int, outcome: Outcome, trial: Path) -> RunRecord:
         """Return the record of one training of the final stage."""
         return record(
-            f"{self._tracker.key}/{trial.name}",
+            self._key(trial),
             candidate,
             None,
             outcome,
@@ -111,6 +138,9 @@ class View:
             kind="final",
             seed=seed,
         )
+
+    def _key(self, trial: Path) -> str:
+        return f"{self._tracker.key}/{trial.name}"
 
     def _source(self, tree: Tree) -> str:
         found = {self._sources.get(node.module, "") for _, node in tree.walk()}

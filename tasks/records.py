@@ -53,6 +53,10 @@ class RunRecord:
     metrics: tuple[Row, ...]
     texts: Mapping[str, str]
     """Artifacts: content by file name."""
+    change: str
+    """What was done to the parent, for people."""
+    parent_key: str | None = None
+    """`trial_key` of the network that it was made from; None where it was made from none."""
 
 
 def record(
@@ -64,6 +68,7 @@ def record(
     finished: float,
     parent: Tree | None,
     source: str,
+    parent_key: str | None = None,
     kind: str = "candidate",
     seed: int | None = None,
 ) -> RunRecord:
@@ -78,6 +83,7 @@ def record(
             so that a record made again later is the same.
         parent: the tree that it was made from; None where it was made from none.
         source: where its modules come from.
+        parent_key: name under which the parent is found; None where it was made from none.
         kind: `candidate`, or `final` for a training of the final stage.
         seed: seed of a training of the final stage.
     """
@@ -108,6 +114,8 @@ def record(
             "diff.txt": tree_diff(parent, candidate.tree),
             "outcome.json": _indented(outcome.to_json()),
         },
+        change=candidate.change,
+        parent_key=parent_key,
     )
 
 

@@ -6,6 +6,7 @@ already is not written twice. Only this module and `tasks.champion`, which MLflo
 
 from __future__ import annotations
 
+import html
 import importlib.metadata
 import sqlite3
 import time
@@ -36,6 +37,12 @@ BATCH = 1000
 
 RESERVED = "mlflow.parentRunId"
 """Tag by which MLflow nests a run in another."""
+
+NOTE = "mlflow.note.content"
+"""Tag that MLflow's page shows as the description of a run."""
+
+WATCH_SECONDS = 20
+"""Seconds between two looks at what the machine does."""
 
 
 class TrackingError(LLMasToolError):
@@ -70,8 +77,25 @@ class Tracker:
             known = self._known()
             new = [record for record in records if record.trial_key not in known]
             for record in new:
-                self._write_run(record)
+                known[record.trial_key] = self._write_run(record, known.get(record.parent_key or ""))
             return len(new)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Have what the machine does (processors, memory, disk, network, GPUs) in the search's run from time to time.
+
+        Raises:
+            TrackingError: MLflow could not be written.
+        """
+        with _failures(self.uri):
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            monitor = SystemMetricsMonitor(self._parent, WATCH_SECONDS, resume_logging=True, tracking_uri=self.uri)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
 
     def summarise(self, metrics: Mapping[str, float], *, step: int, finished: bool) -> None:
         """Set metrics of the search as a whole where they changed, and whether it is over.
@@ -152,9 +176,9 @@ class Tracker:
             self._client.log_batch(run_id, params=params[first : first + 100])
         return run_id
 
-    def _known(self) -> set[str]:
-        """Return the keys of whole runs. Half-written ones, left by a kill, are taken away."""
-        keys, token = set(), None
+    def _known(self) -> dict[str, str]:
+        """Return the whole runs by their keys. Half-written ones, left by a kill, are taken away."""
+        runs, token = dict[str, str](), None
         while True:
             where = f"tags.`{RESERVED}` = '{self._parent}'"
             page = self._client.search_runs([self._experiment], where, max_results=1000, page_token=token)
@@ -162,18 +186,21 @@ class Tracker:
                 if run.info.status == "RUNNING":
                     self._client.delete_run(run.info.run_id)
                 else:
-                    keys.add(run.data.tags["trial_key"])
+                    runs[run.data.tags["trial_key"]] = str(run.info.run_id)
             token = page.token
             if not token:
-                return keys
+                return runs
 
-    def _write_run(self, record: RunRecord) -> None:
+    def _write_run(self, record: RunRecord, parent: str | None) -> str:
+        """Write a run whose network was made from that of the run `parent`, and return its id."""
         from mlflow.entities import Metric, Param, RunTag
 
         tags = {"trial_key": record.trial_key, RESERVED: self._parent}
-        run = self._client.create_run(
-            self._experiment, start_time=record.start, run_name=record.name, tags=tags
-        ).info.run_id
+        if parent is not None:
+            tags["parent_run"] = parent
+        tags[NOTE] = self._note(record, parent)
+        created = self._client.create_run(self._experiment, start_time=record.start, run_name=record.name, tags=tags)
+        run = str(created.info.run_id)
         for name, text in record.texts.items():
             self._client.log_text(run, text, name)
         metrics = [Metric(row.name, row.value, row.milliseconds, row.step) for row in record.metrics]
@@ -186,6 +213,14 @@ class Tracker:
             tags=[RunTag(name, value) for name, value in record.tags.items()],
         )
         self._client.set_terminated(run, record.status, end_time=record.end)
+        return run
+
+    def _note(self, record: RunRecord, parent: str | None) -> str:
+        """Return what is said of a candidate at the top of its page: what was done to what, with a link to that."""
+        change = html.escape(record.change, quote=False)
+        if parent is None:
+            return change
+        return f"{change}\n\nMade from [its parent](#/experiments/{self._experiment}/runs/{parent})."
 
     def _log_model(self, final: Path, data: Path, model: str, trial_key: str) -> str:
         """Log the model in a run of its own, from its code and its files. The exported file is copied, not run here."""

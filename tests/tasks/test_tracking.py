@@ -50,6 +50,7 @@ def trained(epochs: int = 3, key: str = "k1") -> RunRecord:
 
 
 def fallen(key: str = "k1") -> RunRecord:
+    parent = trained(key=key).trial_key
     candidate = Candidate(
         tree=CHILD,
         round=1,
@@ -60,7 +61,16 @@ def fallen(key: str = "k1") -> RunRecord:
         fill={"key": "b", "filler": "rules", "rationale": "drawn at random", "fallback": ""},
     )
     outcome = Outcome(candidate=CHILD.id, gate="shape", message="m" * 9000, seconds=0.5)
-    return record(f"{key}/{candidate.name}", candidate, None, outcome, finished=FINISHED, parent=START, source="torch")
+    return record(
+        f"{key}/{candidate.name}",
+        candidate,
+        None,
+        outcome,
+        finished=FINISHED,
+        parent=START,
+        source="torch",
+        parent_key=parent,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +102,33 @@ def test_a_search_is_a_parent_with_a_nested_run_for_each_candidate(template: Pat
     assert "fill.fallback" not in bad.data.params
     assert ok.data.metrics["parameters"] == 650
     assert (ok.info.start_time, ok.info.end_time) == (int(FINISHED * 1000) - 10_000, int(FINISHED * 1000))
+
+
+def test_a_candidate_leads_to_its_parent(template: Path) -> None:
+    runs = runs_of(Tracker(template, "k1", "search k1"))
+    ok, bad = runs[trained().trial_key], runs[fallen().trial_key]
+    assert bad.data.tags["parent_run"] == ok.info.run_id
+    assert bad.data.tags["mlflow.note.content"].splitlines() == [
+        "replace 0",
+        "",
+        f"Made from [its parent](#/experiments/{ok.info.experiment_id}/runs/{ok.info.run_id}).",
+    ]
+    assert ok.data.tags["mlflow.note.content"] == "linear" and "parent_run" not in ok.data.tags
+
+
+def test_the_machine_is_watched_while_a_search_runs(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    root = tmp_path / "mlflow"
+    shutil.copytree(template, root)
+    tracker = Tracker(root, "k7", "search k7")
+    with tracker.watching():
+        deadline = time.monotonic() + 60
+        while not (found := runs_of(tracker)["k7"].data.metrics) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert 0 <= found["system/cpu_utilization_percentage"] <= 100
+    assert found["system/system_memory_usage_megabytes"] > 0
 
 
 def test_epochs_are_stamped_with_when_they_ended(template: Path) -> None:
