@@ -68,8 +68,19 @@ mlflow: $(READY)  ## Show all runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --backend-store-uri sqlite:///$(CURDIR)/.mlflow/mlflow.db
 
 .PHONY: server
-server: $(READY)  ## Start a Prefect server at http://127.0.0.1:4200; then: export PREFECT_API_URL=http://127.0.0.1:4200/api
+server: $(READY)  ## Start a Prefect server, with its page at http://127.0.0.1:4200
 	$(BIN)/prefect server start
+
+# Trainings at once over all runs of the server's deployments: one for each GPU, or else for each core.
+SLOTS ?= $(or $(filter-out 0,$(shell ls /proc/driver/nvidia/gpus 2>/dev/null | wc -l)),$(shell nproc))
+
+.PHONY: worker
+worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+worker: $(READY)  ## Deploy the flows of prefect.yaml to that server, and run what is due; SLOTS=2 trainings at once
+	$(BIN)/prefect --no-prompt work-pool create gpu-pool --type process --overwrite
+	$(BIN)/prefect --no-prompt concurrency-limit create training $(SLOTS)
+	$(BIN)/prefect --no-prompt deploy --all
+	$(BIN)/prefect worker start --pool gpu-pool
 
 .PHONY: bench-spine
 bench-spine: $(READY)  ## Measure the figures of benchmarks/results/spine.json

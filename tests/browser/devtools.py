@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from tests.browser.chromium import CHROMIUM, FLAGS
 
@@ -21,7 +22,7 @@ START_SECONDS = 60
 class Tab:
     """One page of a running Chromium."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection, self._last = connection, 0
         self.call("Page.enable")
 
