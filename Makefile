@@ -110,6 +110,10 @@ bench-training: $(READY)  ## Measure the figures of benchmarks/results/training.
 bench-gpu: $(READY)  ## Measure the figures of benchmarks/results/gpu.json, where there is a GPU; ARGS="--only speed" for a part
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
+.PHONY: bench-orchestration
+bench-orchestration: $(READY)  ## Measure the figures of benchmarks/results/orchestration.json, short form; ARGS=--whole for all
+	$(BIN)/python -m benchmarks.orchestration $(ARGS)
+
 .PHONY: clean
 clean:  ## Remove what was computed; .venv and the data stay
 	rm -rf artifacts runs .cache .mlflow .prefect .pytest_cache .mypy_cache .ruff_cache .hypothesis

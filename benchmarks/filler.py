@@ -106,14 +106,16 @@ class Setting:
             "shuffled": LOCAL,
             "in three orders": replace(LOCAL, orders=3),
         }
-        mixed = answers.mixed(self.asked)[: 120 if self.whole else 20]
-        return answers.preferences(mixed, ways, self.work / "ledgers")
+        count = 80 if self.whole else 20
+        # Three orders are three questions each.
+        counts = {name: count if config.orders == 1 else 5 * count // 8 for name, config in ways.items()}
+        return answers.preferences(answers.mixed(self.asked), ways, counts, self.work / "ledgers")
 
     def digits(self) -> Json:
-        return searches.compare(searches.DIGITS, self.work, 5 if self.whole else 2, ARMS)
+        return searches.compare(searches.DIGITS, self.work, 6 if self.whole else 2, ARMS)
 
     def cifar10(self) -> Json:
-        return searches.compare(searches.cifar10(self.cifar), self.work, 5 if self.whole else 2, ARMS)
+        return searches.compare(searches.cifar10(self.cifar), self.work, 6 if self.whole else 2, ARMS)
 
 
 PARTS: dict[str, Callable[[Setting], Json]] = {

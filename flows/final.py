@@ -21,25 +21,25 @@ UNCHANGED = FinalChanges()
 @flow(name="final")
 def final(
     params_file: Path = Path("params.yaml"),
+    changes: FinalChanges = UNCHANGED,
     data: Path = Path("artifacts/prepare"),
     registry: Path = Path("artifacts/registry"),
     archive: Path = Path("artifacts/search/archive.json"),
     out: Path = Path("artifacts/final"),
     runs: Path = Path("runs"),
     mlflow: Path = Path(".mlflow"),
-    changes: FinalChanges = UNCHANGED,
 ) -> dict[str, Json]:
     """Train the best again, test them, write the winner into `out`, and return the metrics.
 
     Args:
         params_file: all parameters.
+        changes: what is other than the file says.
         data: folder of the prepared image set; its test split is read here and nowhere else.
         registry: folder of the registry.
         archive: the search's archive.
         out: folder to write to.
         runs: folder of all run folders.
         mlflow: folder of MLflow's database and artifacts.
-        changes: what is other than the file says.
     """
     from llmastool.final import by_network, final_trainings, summary
 

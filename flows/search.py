@@ -27,12 +27,12 @@ UNCHANGED = SearchChanges()
 @flow(name="search")
 def search(
     params_file: Path = Path("params.yaml"),
+    changes: SearchChanges = UNCHANGED,
     data: Path = Path("artifacts/prepare"),
     registry: Path = Path("artifacts/registry"),
     out: Path = Path("artifacts/search"),
     runs: Path = Path("runs"),
     mlflow: Path = Path(".mlflow"),
-    changes: SearchChanges = UNCHANGED,
 ) -> dict[str, Json]:
     """Search to the end, write the archive into `out`, and return its metrics.
 
@@ -40,12 +40,12 @@ def search(
 
     Args:
         params_file: all parameters.
+        changes: what is other than the file says.
         data: folder of the prepared image set.
         registry: folder of the registry.
         out: folder of the archive.
         runs: folder of all run folders.
         mlflow: folder of MLflow's database and artifacts.
-        changes: what is other than the file says.
     """
     from llmastool.search import Search
 
@@ -66,7 +66,8 @@ def search(
                 asked = ask(state)
                 progress.asked(len(asked))
                 state.tell(train_all([(state.job(c), state.trial_folder(c)) for c in asked]))
-                _report(state, view, board)
+                if not state.done:
+                    _report(state, view, board)
         state.write(out)
         _report(state, view, board)
         progress.show("done")

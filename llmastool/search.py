@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias, get_args
 from llmastool import seeds
 from llmastool.archive import Entry, write_archive
 from llmastool.candidate import Candidate
-from llmastool.canonical import Json, append_line, read_lines
+from llmastool.canonical import Json, append_line, digest_bytes, read_lines
 from llmastool.config import require
 from llmastool.filler.bias import MOST_PREFERENCES, biases
 from llmastool.filler.choose import make_filler
 from llmastool.filler.ledger import exchanges
 from llmastool.halving import HalvingConfig, going_on
 from llmastool.outcome import Outcome
+from llmastool.outputs import Stamp, code_digest
 from llmastool.planner.baselines.config import BaselinesConfig
 from llmastool.planner.beliefs import Beliefs
 from llmastool.planner.choose import make_strategy
@@ -216,13 +217,22 @@ class Search:
         ]
 
     def write(self, out: Path) -> None:
-        """Write `archive.json`, `metrics.json` and `candidates.csv` into a folder."""
+        """Write `archive.json`, `metrics.json` and `candidates.csv` into a folder.
+
+        Where they were written from the same events by the same code, and nobody changed them since, they stay.
+        """
+        folder = Path(__file__).parent
+        code = [code_digest(path) for path in (folder, folder / "planner", folder / "filler", folder / "trees")]
+        stamp = Stamp(self.run, out, [*code, digest_bytes(self._log.read_bytes())])
+        if stamp.holds():
+            return
         reports = [{"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._rounds) if i]
         records = self._records()
         beliefs = self.strategy.beliefs(records) if isinstance(self.strategy, Planner) else None
         explained, estimates = _explained(beliefs, records), beliefs.estimates() if beliefs else {}
         bias = {what: found.to_json(MOST_PREFERENCES) for what, found in biases(exchanges(self._ledger)).items()}
         write_archive(out, self.entries(), self.params.seed, self.meta, reports, explained, estimates, bias)
+        stamp.set()
 
     # -- what happens in a round ---------------------------------------------------------------------------------
 

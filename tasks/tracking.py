@@ -296,7 +296,14 @@ def _failures(uri: str) -> Iterator[None]:
 
 
 # Retried, as another process may hold the database's lock. Not cached: `Tracker.write` looks up what is there.
-@task(name="track", tags=["mlflow"], cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 5])
+@task(
+    name="track",
+    task_run_name="track-{step}-candidates",
+    tags=["mlflow"],
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+)
 def track(
     tracker: Tracker, records: Sequence[RunRecord], summary: Mapping[str, float], *, step: int, finished: bool
 ) -> int:

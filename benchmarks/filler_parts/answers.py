@@ -83,13 +83,15 @@ def mixed(asked: Sequence[Asked]) -> list[Asked]:
     return found
 
 
-def preferences(asked: Sequence[Asked], configs: Mapping[str, FillerConfig], ledgers: Path) -> Json:
-    """Return what an LLM prefers, by the way in which it is asked."""
+def preferences(
+    asked: Sequence[Asked], configs: Mapping[str, FillerConfig], counts: Mapping[str, int], ledgers: Path
+) -> Json:
+    """Return what an LLM prefers, by the way in which it is asked, each way with so many of the questions."""
     found: Json = {}
     for name, config in configs.items():
         ledger = ledgers / f"{name.replace(' ', '-')}.jsonl"
-        with answered(asked, config, ledger) as fills:
+        with answered(asked[: counts[name]], config, ledger) as fills:
             fallbacks = sum(bool(fill.fallback) for fill in fills)
         measured = {what: bias.to_json(12) for what, bias in biases(exchanges(ledger)).items()}
-        found[name] = {"questions": len(asked), "fallbacks": fallbacks, **measured}
+        found[name] = {"questions": counts[name], "fallbacks": fallbacks, **measured}
     return found

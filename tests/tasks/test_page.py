@@ -1,12 +1,5 @@
 """MLflow's own page, served over a search's database, in a real browser."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +7,7 @@ import pytest
 
 from tasks.tracking import Tracker
 from tests.browser.chromium import CHROMIUM, browse
+from tests.tasks.server import serving
 from tests.tasks.test_tracking import fallen, runs_of, trained
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -23,44 +17,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def served(tmp_path: Path) -> Iterator[tuple[str, Tracker]]:
     tracker = Tracker(tmp_path / "mlflow", "k1", "search k1", {"seed": "0"})
     tracker.write([trained(), fallen()])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    argv = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        tracker.uri,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "true"}
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(argv, stdout=log, stderr=log, env=environment, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url, server, tmp_path / "log")
+    with serving(tracker.uri, tmp_path) as url:
         yield url, tracker
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
-                if reply.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError(f"MLflow did not come up: {log.read_text()[-2000:]}")
 
 
 def dom_of(url: str, tmp_path: Path) -> str:

@@ -1,0 +1,77 @@
+"""One search of 500 candidates: how its process grows, and how long the pages about it take to open."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from benchmarks.orchestration_parts.watch import growth, watched
+from llmastool.canonical import Json
+from tests.browser.chromium import CHROMIUM
+from tests.browser.devtools import browser
+from tests.pipelines.workspace import finish, lay_out, load, started
+from tests.tasks.server import serving
+
+PER_ROUND, WARM_SECONDS = 8, 120.0
+"""Candidates in a round; how long the process may grow until everything was used once, in seconds."""
+
+REPEATS = 5
+
+
+def candidates(folder: Path, number: int) -> Json:
+    """Search until there are so many candidates, and return what was measured; a search that ended is not repeated."""
+    rounds = -(-(number - 2) // PER_ROUND)
+    if not (folder / "params.yaml").exists():
+        lay_out(folder)
+        text = (folder / "params.yaml").read_text()
+        text = text.replace("rounds: 2, per_round: 3, pool: 12", f"rounds: {rounds}, per_round: {PER_ROUND}, pool: 48")
+        text = text.replace("recipe: {epochs: 2}", "recipe: {epochs: 1}")
+        (folder / "params.yaml").write_text(text)
+        for name in ("prepare", "mine", "registry"):
+            finish(folder, name)
+    start = time.monotonic()
+    with started(folder, "search") as stage, watched((stage.pid,)) as seen:
+        _, err = stage.communicate(timeout=6 * 3600)
+    if stage.returncode != 0:
+        raise RuntimeError(err[-4000:])
+    seconds = time.monotonic() - start
+    sizes = seen.resident[stage.pid]
+    for name in ("final", "report"):
+        finish(folder, name)
+    entries = load(folder / "artifacts/search/archive.json")["entries"]
+    return {
+        "candidates": len(entries),
+        "rounds": rounds,
+        "seconds": seconds,
+        "seconds_neither_training_nor_probing": seen.seconds.get("neither", 0.0),
+        "main_rss_growth_bytes": growth(sizes, WARM_SECONDS),
+        "main_rss_bytes": [size for _, size in sizes[:: max(1, len(sizes) // 30)]],
+        **_pages(folder),
+    }
+
+
+def _pages(folder: Path) -> Json:
+    """Return the seconds in which Chromium shows the pages, the worst of several times each, in a fresh profile."""
+    if CHROMIUM is None:
+        return {"pages": "no Chromium here"}
+    report = folder / "artifacts" / "report" / "report.html"
+    database = f"sqlite:///{(folder / '.mlflow' / 'mlflow.db').resolve()}"
+    with serving(database, folder) as url:
+        runs = f"{url}/#/experiments/1/runs"
+        shown = {
+            "mlflow": (runs, "document.querySelectorAll('[role=row], .ag-row, tr').length > 20"),
+            "report": (report.as_uri(), "document.getElementById('table').tBodies[0].rows.length"),
+        }
+        found: Json = {"report_bytes": report.stat().st_size}
+        for name, (address, condition) in shown.items():
+            times = [_opened(folder, address, condition) for _ in range(REPEATS)]
+            found[f"{name}_page_seconds"] = {"most": max(times), "each": times}
+    return found
+
+
+def _opened(folder: Path, url: str, condition: str) -> float:
+    profile = folder / "profile"
+    shutil.rmtree(profile, ignore_errors=True)
+    with browser(profile) as tab:
+        return tab.open(url, condition)
