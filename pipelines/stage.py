@@ -13,7 +13,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
@@ -31,17 +31,41 @@ class Stage(NamedTuple):
     parameters: bool
     """Whether the flow reads the file of parameters."""
     purpose: str
+    folders: Mapping[str, str]
+    """Where the flow reads and writes, by its parameters: paths in the folder of all outputs."""
 
+
+_SHARED = {"data": "prepare", "registry": "registry"}
 
 STAGES = {
-    "prepare": Stage("flows.prepare:prepare", True, "read the image set and split it"),
-    "fetch": Stage("flows.mine:fetch", True, "fetch the sources that are not on this machine"),
-    "mine": Stage("flows.mine:mine", True, "cut module classes out of source code"),
-    "registry": Stage("flows.mine:register", True, "probe them in the sandbox and register what runs"),
-    "search": Stage("flows.search:search", True, "evolve networks"),
-    "final": Stage("flows.final:final", True, "train the best again, over several seeds, and test them"),
-    "report": Stage("flows.report:report", False, "write the report"),
+    "prepare": Stage("flows.prepare:prepare", True, "read the image set and split it", {"out": "prepare"}),
+    "fetch": Stage("flows.mine:fetch", True, "fetch the sources that are not on this machine", {"out": "fetch"}),
+    "mine": Stage(
+        "flows.mine:mine", True, "cut module classes out of source code", {"fetched": "fetch", "out": "mine"}
+    ),
+    "registry": Stage(
+        "flows.mine:register",
+        True,
+        "probe them in the sandbox and register what runs",
+        {"bundles": "mine", "out": "registry"},
+    ),
+    "search": Stage("flows.search:search", True, "evolve networks", {**_SHARED, "out": "search"}),
+    "final": Stage(
+        "flows.final:final",
+        True,
+        "train the best again, over several seeds, and test them",
+        {**_SHARED, "archive": "search/archive.json", "out": "final"},
+    ),
+    "report": Stage(
+        "flows.report:report",
+        False,
+        "write the report",
+        {"archive": "search", "final": "final", "registry": "registry", "out": "report"},
+    ),
 }
+
+OVERRIDDEN = Path(".cache/params")
+"""Where files of parameters with `-S` in them are kept."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,10 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         die_with_parent(os.getppid())
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        if STAGES[name].parameters:
-            _check(arguments.params)
-        with only_writer(Path("artifacts") / name):
-            return _run(STAGES[name], arguments.params)
+        values = _values(STAGES[name], arguments)
+        with only_writer(values["out"]):
+            return _run(STAGES[name], values)
     except LLMasToolError as error:
         return _fail(f"{name}: {error}")
     except OSError as error:
@@ -81,21 +104,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("stage", metavar="NAME", choices=list(STAGES), help="the stage to run")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="file of parameters (%(default)s)")
+    parser.add_argument(
+        "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="other than the file says"
+    )
+    parser.add_argument("--under", type=Path, default=Path("artifacts"), help="folder of all outputs (%(default)s)")
+    parser.add_argument("--registry", type=Path, help="the registry's folder (registry, in the folder of all outputs)")
     return parser
 
 
-def _check(params: Path) -> None:
-    """Say at once what is wrong with the parameters, rather than when a server has come up."""
-    from llmastool.params import Params
+def _values(stage: Stage, arguments: argparse.Namespace) -> dict[str, Path]:
+    """Return what the flow is given.
 
-    Params.load(params)
+    What is wrong with the parameters is said at once, rather than when a server has come up.
+
+    Raises:
+        ConfigError: something is.
+    """
+    values = {name: arguments.under / place for name, place in stage.folders.items()}
+    if arguments.registry is not None and "registry" in values:
+        values["registry"] = arguments.registry
+    if stage.parameters:
+        from llmastool.overrides import overridden
+        from llmastool.params import Params
+
+        values["params_file"] = overridden(arguments.params, arguments.set_param, OVERRIDDEN)
+        Params.load(values["params_file"])
+    return values
 
 
-def _run(stage: Stage, params: Path) -> int:
+def _run(stage: Stage, values: Mapping[str, Path]) -> int:
     with prefect_server():
         module, _, function = stage.flow.partition(":")
         flow: Callable[..., object] = getattr(importlib.import_module(module), function)
-        flow(**({"params_file": params} if stage.parameters else {}))
+        flow(**values)
     return 0
 
 

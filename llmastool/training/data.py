@@ -32,6 +32,9 @@ META = "meta.json"
 ORIENTED = frozenset({"digits", "mnist", "emnist", "kmnist", "qmnist", "usps", "svhn"})
 """Image sets, by name, in which a mirrored image means something else or nothing."""
 
+SUBSETS = {"imagenet16-120": 120}
+"""Image sets, by name, that are the first classes of a larger one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -44,7 +47,7 @@ class DataConfig:
     limit: int | None = None
     """Number of images taken in all, each class in proportion; None takes all."""
     classes: int | None = None
-    """Number of classes that are taken, the first ones; None takes all."""
+    """Number of classes that are taken, the first ones; None takes all, or as many as the name says (`SUBSETS`)."""
     size: int | None = None
     """Side in pixels to which encoded images are scaled, the square in their middle; None leaves them as they are."""
     splits: str | None = None
@@ -86,7 +89,7 @@ def prepare(config: DataConfig, out: Path, seed: int, cache: Path | None = None)
     """
     path = Path(config.path)
     parts = read(path, config.size)
-    names = _class_names(parts, path, config.classes)
+    names = _class_names(parts, path, config.classes or SUBSETS.get(config.name))
     shares = Shares(validation=config.validation, test=config.test, limit=config.limit)
     division = divide(parts, names, shares, Path(config.splits) if config.splits else None, path, seed)
     pixels = _gather(parts, division.rows, cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_a_deployment_is_scheduled_run_by_a_worker_and_finished(folder: Path, en
 
     with (folder / "worker.log").open("wb") as log:
         command = [PREFECT, "worker", "start", "--pool", "gpu-pool"]
-        worker = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        worker = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         done = prefect(
             folder, environment, "deployment", "run", "search/search", "--watch", "-p", 'changes={"rounds": 1}'
@@ -115,8 +116,9 @@ def test_a_deployment_is_scheduled_run_by_a_worker_and_finished(folder: Path, en
         assert scheduled.returncode == 0, scheduled.stdout + scheduled.stderr
         until(lambda: len(load(folder / "artifacts/search/archive.json")["entries"]) == 2 + 2 * 3, 600)
     finally:
-        worker.terminate()
-        worker.wait(60)
+        # A SIGTERM leaves Prefect's worker hanging where a run is under way, as the schedule has one most of the time.
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
 
     url = environment["PREFECT_API_URL"]
     found = get(f"{url}/artifacts/latest/filter", {"limit": 50})
