@@ -50,10 +50,15 @@ def ancestry(archive: Archive, best: Row | None) -> list[Step]:
     while row is not None and row.order not in seen:
         seen.add(row.order)
         parent = archive.parent(row)
-        changes = diff(parent.candidate.tree, row.candidate.tree) if parent is not None else ()
-        steps.append(Step(row, archive.gain(row), tuple(changes)))
+        steps.append(Step(row, archive.gain(row), changes(archive, row)))
         row = parent
     return steps[::-1]
+
+
+def changes(archive: Archive, row: Row) -> tuple[str, ...]:
+    """Return what differs from the parent's tree, line by line; nothing where there is no parent."""
+    parent = archive.parent(row)
+    return tuple(diff(parent.candidate.tree, row.candidate.tree)) if parent is not None else ()
 
 
 def columns(archive: Archive, way: Sequence[Row]) -> list[list[Row]]:

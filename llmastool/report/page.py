@@ -19,6 +19,9 @@ from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_fi
 WIDE, HALF, NARROW = 1080.0, 540.0, 400.0
 """Widths for which charts are drawn, in pixels: the whole page, half of it, a phone."""
 
+SCRIPTS = ("script.js", "panel.js")
+"""What the page's one script is made of; a file may name what those before it declare."""
+
 
 def write_report(archive: Path, final: Path, registry: Path, out: Path) -> None:
     """Write `report.html`: one page with all that it needs inside. Equal inputs give equal bytes.
@@ -53,6 +56,7 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "files": final.get("files") or {},
         "charts": _draw(archive, best, predictions),
         "ancestry": lineage.ancestry(archive, best),
+        "changes": {row.order: lineage.changes(archive, row) for row in archive.rows},
         "lineage_summary": lineage.summary(archive, best),
         "progress_summary": charts.progress_summary(archive, best),
         "front": charts.pareto(archive.rows, "parameters"),
@@ -129,7 +133,7 @@ def render(context: dict[str, Any]) -> str:
         si=text.si, fixed=text.fixed, percent=text.percent, signed=text.signed, short=text.short_module, cell=_cell
     )
     environment.globals.update(plural=text.plural, glyph=marks.glyph, dash=marks.dash, ramp=marks.ramp)
-    script = (folder / "script.js").read_text()
+    script = "".join((folder / name).read_text() for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("template.html").render(
         context,

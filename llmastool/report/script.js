@@ -21,7 +21,7 @@ for (const head of table.tHead.rows[0].cells) {
   });
 }
 
-// Filter its rows by what is typed.
+// Filter its rows by what is typed. Who goes to a row takes the filter away, lest the row be hidden.
 const filter = document.getElementById("filter");
 filter.addEventListener("input", () => {
   const words = filter.value.toLowerCase().split(/\s+/);
@@ -33,7 +33,13 @@ filter.addEventListener("input", () => {
   document.getElementById("shown").textContent = filter.value ? `${shown} of ${body.rows.length}` : "";
 });
 
-// Point at a mark: say at once what it is, and show the same candidate in every chart. Press it: go to its row.
+const unfilter = () => {
+  filter.value = "";
+  filter.dispatchEvent(new Event("input"));
+};
+
+// Point at a mark: say at once what it is, and show the same candidate in every chart. Press it: go to its row; what
+// the marks of the lineage graph do instead is in panel.js.
 const tip = document.createElement("div");
 tip.id = "tip";
 tip.setAttribute("role", "status");
@@ -53,9 +59,8 @@ document.addEventListener("pointerover", (event) => {
   tip.style.top = `${(above > 60 ? above : Math.max(box.bottom, event.clientY) + 14) + scrollY}px`;
 });
 document.addEventListener("click", (event) => {
-  const mark = event.target.closest?.("svg.chart [data-c]");
+  const mark = event.target.closest?.("svg.chart:not(.lineage) [data-c]");
   if (!mark) return;
-  filter.value = "";
-  filter.dispatchEvent(new Event("input"));
+  unfilter();
   location.hash = `c${mark.dataset.c}`;
 });
