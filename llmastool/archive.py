@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, digest, read_json, write_atomic, write_json
+from llmastool.diversity import diversity
 from llmastool.errors import DataError
 from llmastool.outcome import GATES, Outcome
 from llmastool.trees.profile import Profile
@@ -78,6 +79,7 @@ def write_archive(
         "explained": explained or {},
         "bias": bias or {},
         "best": _best(entries),
+        "diversity": [d.to_json() for d in diversity((e.candidate.round, e.profile) for e in entries)],
         "entries": [{**_entry(e), "estimate": estimates.get(e.candidate.id)} for e in entries],
     }
     write_json(out / "archive.json", archive)

