@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -30,7 +30,7 @@ def progress(archive: Archive, best: Row | None, *, width: float) -> Markup:
     parts = _round_bands(rows, x, frame, plot + under)
     parts += frame.y_axis(y, y.ticks(5), tick, "validation accuracy, %")
     parts += _lanes(lanes, frame)
-    parts.append(el("path", class_="sofar", d=_best_so_far(rows, x, y)))
+    parts.append(el("path", class_="sofar", d=best_so_far(rows, lambda row: x(row.order), x, y)))
     for row in layers(rows, best):
         at = lanes[row.outcome.gate] if row.accuracy is None else y(row.accuracy)
         shade = hue(row.candidate.round, 0, max(archive.rounds, 1))
@@ -82,13 +82,14 @@ def _lanes(lanes: Mapping[str, float], frame: Frame) -> list[Markup]:
     return parts
 
 
-def _best_so_far(rows: Sequence[Row], x: Scale, y: Scale) -> str:
+def best_so_far(rows: Sequence[Row], at: Callable[[Row], float], x: Scale, y: Scale) -> str:
+    """Return a path of the best accuracy so far; `at` says at which pixel of `x` a candidate stands."""
     points: list[tuple[float, float]] = []
     best = float("-inf")
     for row in rows:
         if row.accuracy is not None and row.accuracy > best:
             best = row.accuracy
-            points.append((x(row.order), y(best)))
+            points.append((at(row), y(best)))
     return _stairs(points, x.stop)
 
 

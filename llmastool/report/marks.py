@@ -100,6 +100,12 @@ def glyph(kind: str, extra: str = "") -> Markup:
     return el("svg", path, class_="glyph", viewBox="0 0 16 16", aria_hidden="true")
 
 
+def post(kind: str) -> Markup:
+    """Return a piece of an upright line as a small picture, for a legend."""
+    line = el("line", class_=kind, x1=8, x2=8, y1=0, y2=16)
+    return el("svg", line, class_="glyph", viewBox="0 0 16 16", aria_hidden="true")
+
+
 def dash(kind: str) -> Markup:
     """Return a piece of a line as a small picture, for a legend."""
     line = el("line", class_=kind, x1=0, x2=22, y1=8, y2=8)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from llmastool.canonical import Json, write_atomic
 from llmastool.planner.report import SCORED
-from llmastool.report import calibration, charts, lineage, marks, tables, text, variety, winner
+from llmastool.report import calibration, charts, lineage, marks, tables, text, timeline, variety, winner
 from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_final, load_registry
 
 WIDE, HALF, NARROW = 1080.0, 540.0, 400.0
@@ -61,6 +61,7 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "progress_summary": charts.progress_summary(archive, best),
         "front": charts.pareto(archive.rows, "parameters"),
         "calibration_summary": calibration.summary(predictions),
+        "timeline_summary": timeline.summary(archive, best, predictions),
         "variety_summary": variety.summary(archive.diversity),
         "scored": SCORED,
         "gates": tables.gates(archive.rows),
@@ -99,6 +100,11 @@ def _draw(
     }
     return {
         "progress": tuple(charts.progress(archive, best, width=w) for w in (WIDE, NARROW)),
+        "timeline": tuple(
+            timeline.chart(archive, best, predictions, width=w)
+            for w in (WIDE, NARROW)
+            if any(row.outcome.seconds for row in archive.rows) and archive.trained
+        ),
         "calibration": tuple(calibration.chart(predictions, archive, width=w) for w in (HALF, NARROW) if predictions),
         "lineage": (lineage.graph(archive, best, width=WIDE),),
         "in_use": tuple(variety.in_use(archive.diversity, width=w) for w in (HALF, NARROW) if archive.diversity),
@@ -135,7 +141,7 @@ def render(context: dict[str, Any]) -> str:
     environment.filters.update(
         si=text.si, fixed=text.fixed, percent=text.percent, signed=text.signed, short=text.short_module, cell=_cell
     )
-    environment.globals.update(plural=text.plural, glyph=marks.glyph, dash=marks.dash, ramp=marks.ramp)
+    environment.globals.update(plural=text.plural, glyph=marks.glyph, dash=marks.dash, post=marks.post, ramp=marks.ramp)
     script = "".join((folder / name).read_text() for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("template.html").render(

@@ -60,6 +60,22 @@ def signed(value: float | None, digits: int = 2) -> str:
     return text.replace("-", MINUS)
 
 
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Return the unit in which a time is written, in seconds, and its name."""
+    for unit, name in ((3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * unit:
+            return unit, name
+    return 1.0, "seconds"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time in seconds, minutes or hours, e.g. `4.2 seconds`; a dash when there is none."""
+    if seconds is None:
+        return DASH
+    unit, name = time_unit(seconds)
+    return f"{fixed(seconds / unit, 1)}{NARROW_SPACE}{name}"
+
+
 def plural(count: int, word: str) -> str:
     """Write a count with its noun, e.g. `1 candidate`, `2 candidates`."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"

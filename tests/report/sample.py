@@ -158,10 +158,11 @@ def _entry(
     if gate == "ok":
         metrics = {"validation_accuracy": 41.3 if draw.random() < 0.04 else accuracy, **costs}
         alive.append((candidate, metrics["validation_accuracy"]))
-    outcome = Outcome(
-        candidate=candidate.id, gate=gate, message=why + message if why else "", metrics=metrics, seconds=4.2
-    )
     profiled = gate not in ("edit", "build", "shape")
+    seconds = 1.5 + costs["depth"] / 4 if profiled else 0.0
+    outcome = Outcome(
+        candidate=candidate.id, gate=gate, message=why + message if why else "", metrics=metrics, seconds=seconds
+    )
     return {"candidate": candidate.to_json(), "profile": costs if profiled else None, "outcome": outcome.to_json()}
 
 

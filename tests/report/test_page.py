@@ -33,6 +33,13 @@ def single() -> Json:
     return {**of, "entries": of["entries"][:1]}
 
 
+def no_times() -> Json:
+    of = sample.archive()
+    for entry in of["entries"]:
+        entry["outcome"]["seconds"] = 0.0
+    return of
+
+
 LONELY = [{"round": r, "families": 1, "modules": 1, "distance": None} for r in range(3)]
 
 CASES: dict[str, Any] = {
@@ -41,6 +48,7 @@ CASES: dict[str, Any] = {
     "all failed": lambda: {"archive_": sample.archive(fail=1.0)},
     "one candidate": lambda: {"archive_": single()},
     "no candidate": lambda: {"archive_": {**sample.archive(), "entries": [], "planner_reports": [], "diversity": []}},
+    "no times": lambda: {"archive_": no_times()},
     "older archive": lambda: {"archive_": {k: v for k, v in sample.archive().items() if k != "diversity"}},
     "no two networks": lambda: {"archive_": {**sample.archive(), "diversity": LONELY}},
     "no final": lambda: {"final_": {"version": 1, "best": None, "finalists": [], "origins": {}}},
@@ -86,7 +94,9 @@ def test_every_candidate_is_in_every_place_where_it_belongs(tmp_path: Path) -> N
         marks = [e for e in page.elements if e.attributes.get("data-c") == str(order)]
         classes = [m.attributes["class"].split() for m in marks]
         seen = [names for names in classes if not {"choice", "quota"} & set(names)]  # leaves out predicted against came
-        assert len(seen) == (7 if entry["outcome"]["gate"] == "ok" else 3)  # two progress, one lineage, four trade-offs
+        assert len(seen) == (
+            9 if entry["outcome"]["gate"] == "ok" else 3
+        )  # two progress, one lineage, two times, four trade-offs
         row = page.by_id(f"c{order}").text
         assert entry["candidate"]["change"] in row
         assert entry["outcome"]["message"] in row
