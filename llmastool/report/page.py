@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from llmastool.canonical import Json, write_atomic
 from llmastool.planner.report import SCORED
-from llmastool.report import calibration, charts, lineage, marks, tables, text, timeline, variety, winner
+from llmastool.report import calibration, charts, costs, lineage, marks, tables, text, timeline, variety, winner
 from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_final, load_registry
 
 WIDE, HALF, NARROW = 1080.0, 540.0, 400.0
@@ -73,6 +73,9 @@ def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, An
         "explained": {sort: tables.ends(effects) for sort, effects in archive.explained.items() if effects},
         "fillers": tables.fillers(archive.rows),
         "fallbacks": tables.fallbacks(archive.rows),
+        "cost": costs.cost(archive.rows),
+        "cost_by_round": costs.by_round(archive.rows),
+        "time_by_end": costs.by_end(archive.rows),
         "biases": tables.biases(archive.bias),
         "report_columns": tables.columns(archive.planner_reports),
         "reports": [tables.flat(report) for report in archive.planner_reports],
@@ -139,7 +142,13 @@ def render(context: dict[str, Any]) -> str:
         finalize=lambda value: text.clean(value) if type(value) is str else value,
     )
     environment.filters.update(
-        si=text.si, fixed=text.fixed, percent=text.percent, signed=text.signed, short=text.short_module, cell=_cell
+        si=text.si,
+        fixed=text.fixed,
+        percent=text.percent,
+        signed=text.signed,
+        short=text.short_module,
+        duration=text.duration,
+        cell=_cell,
     )
     environment.globals.update(plural=text.plural, glyph=marks.glyph, dash=marks.dash, post=marks.post, ramp=marks.ramp)
     script = "".join((folder / name).read_text() for name in SCRIPTS)

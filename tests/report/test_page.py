@@ -18,6 +18,10 @@ from tests.browser.chromium import CHROMIUM, browse
 from tests.report import sample
 from tests.report.page_reader import Element, Page
 
+SECTIONS = (
+    *("result", "progress", "size", "lineage", "diversity", "winner", "failures", "registry", "planner", "fills"),
+    *("cost", "candidates"),
+)
 NASTY = " <script>alert(1)</script> \"' onmouseover=alert(2) <img src=x onerror=alert(3)> {{ 7 * 7 }} </title></style>"
 SCRIPTS = " 日本語 עברית العربية हिन्दी 🧬 \u202ereversed\u202c \x1b[31mred\x1b[0m \x00 \ud800"
 
@@ -216,18 +220,7 @@ def test_browser_shows_the_page_and_runs_our_script(tmp_path: Path) -> None:
     page = Page.read(browse((tmp_path / "out" / "report.html").as_uri(), tmp_path / "profile", "--dump-dom"))
     assert page.by_id("tip").tag == "div"  # only the script makes it, so the policy let it run
     assert len(candidate_rows(page)) == len(archive["entries"])
-    assert {
-        "result",
-        "progress",
-        "size",
-        "lineage",
-        "diversity",
-        "winner",
-        "failures",
-        "registry",
-        "planner",
-        "fills",
-    } <= {e.attributes.get("id") for e in page.all("section")}
+    assert set(SECTIONS) <= {e.attributes.get("id") for e in page.all("section")}
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
