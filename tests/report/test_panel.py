@@ -58,11 +58,13 @@ def test_every_row_says_what_changed_in_the_tree(tmp_path: Path) -> None:
 def test_of_a_long_diff_the_row_shows_the_beginning_and_says_so(tmp_path: Path) -> None:
     archive = sample.archive(rounds=1, per_round=1, fail=0.0)
     tree = archive["entries"][3]["candidate"]["tree"]
+    tree["children"][0][1]["args"]["padding"] = 2
     tree["children"] += [[f"more{i}", {"module": "torch.nn.ReLU"}] for i in range(100)]
     row = page(tmp_path, archive).split('<tr id="c3"')[1].split("</tr>")[0]
     (shown,) = Page.read(row).all("pre", "diff")
     lines = expected(tmp_path, 3)
-    assert shown.text.splitlines() == [*lines[:60], f"… and {len(lines) - 60} lines more"]
+    assert lines[0].startswith("~ stem  Conv2d: padding 1 -> 2")
+    assert shown.text.splitlines() == [*lines[:40], f"… and {len(lines) - 40} lines more"]
 
 
 @browser
@@ -101,8 +103,9 @@ def test_a_press_on_a_mark_of_the_graph_shows_its_row_beside_it(tmp_path: Path) 
 
 @browser
 def test_marks_of_other_charts_lead_to_the_row_and_one_mark_of_the_graph_is_a_stop(tmp_path: Path) -> None:
+    archive = sample.archive()
     read, seen = pressed(
-        page(tmp_path, sample.archive()),
+        page(tmp_path, archive),
         tmp_path,
         """
         const field = document.getElementById("filter");
@@ -114,9 +117,15 @@ def test_marks_of_other_charts_lead_to_the_row_and_one_mark_of_the_graph_is_a_st
         first.focus();
         first.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
         seen.focus = document.activeElement.dataset.c;
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: " ", bubbles: true}));
+        seen.open = document.querySelector("#panel h3").textContent;
+        document.querySelector("#panel button").click();
+        seen.back = document.activeElement.dataset.c;
         """,
     )
     assert (seen["hash"], seen["focus"]) == ("#c5", "1")
+    assert seen["open"] == Candidate.from_json(archive["entries"][1]["candidate"]).name and seen["back"] == "1"
+    assert not [e for e in read.elements if "aria-current" in e.attributes], "closed"
     assert "hidden" not in read.by_id("c5").attributes
     stops = [e.attributes["data-c"] for e in read.all("path") if e.attributes.get("tabindex") == "0"]
     assert stops == ["1"]
