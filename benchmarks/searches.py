@@ -102,13 +102,13 @@ DIGITS = Task(
 )
 
 
-def cifar10(folder: Path) -> Task:
+def cifar10(folder: Path, seconds: float = 400.0) -> Task:
     """Return the search on 2,000 images to learn from and 2,000 to validate on."""
     return Task(
         data=DataConfig(name="cifar10", path=str(folder), limit=4000, validation=0.5),
         recipe=QUICK,
         budget=Budget(parameters=1_000_000, flops=20_000_000),
-        seconds=400.0,
+        seconds=seconds,
     )
 
 

@@ -11,10 +11,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from llmastool.cli import doctor, mine, registry, search, stages, tree
+from llmastool.cli import doctor, export, mine, registry, search, stages, tree
 from llmastool.errors import LLMasToolError
 
-COMMANDS = (mine, registry, tree, search, stages, doctor)
+COMMANDS = (mine, registry, tree, search, stages, export, doctor)
 """Modules with a function `add`, which adds a command and sets the function that runs it as the default of `run`."""
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmastool.trees.profile import Profile
     from llmastool.trees.tree import Tree
 
-_EPILOG = """
+EPILOG = """
 trees:
   FILE              a tree as JSON, such as artifacts/final/best.json
   FILE:CANDIDATE    one of an archive, by the start of its name or id, such as artifacts/search/archive.json:r02-05
@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             name,
             help=purpose,
             description=f"{purpose[0].upper()}{purpose[1:]}.",
-            epilog=_EPILOG,
+            epilog=EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("tree", metavar="TREE", help="see below")

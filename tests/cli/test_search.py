@@ -58,6 +58,11 @@ def test_all_stages(here: Path, registry_folder: Path, run: Run) -> None:
     status, out, err = run("final", *registry)
     assert status == 0, err
     assert out.startswith("the winner: test accuracy ") and out.endswith(" over 2 seeds\n")
+    status, out, err = run("export", *registry)
+    assert status == 0, err
+    assert "its weights, as given" in out
+    weights = [(here / folder / "weights.safetensors").read_bytes() for folder in ("exported", "artifacts/final")]
+    assert weights[0] == weights[1]
     status, out, err = run("report", *registry)
     assert status == 0, err
     assert (here / out.strip()).read_text().startswith("<!doctype html>")
@@ -98,6 +103,10 @@ def test_what_is_missing_is_said(here: Path, run: Run) -> None:
     assert status == 2 and "nowhere" in err and "dvc repro registry" in err
     status, _, err = run("final")
     assert status == 2 and "registry" in err
+    status, _, err = run("export")
+    assert status == 2 and err.startswith(
+        "llmastool: artifacts/final/best.json: expected the winner of the final stage"
+    )
     (here / "params.yaml").unlink()
     status, _, err = run("search")
     assert status == 2 and "params.yaml" in err
