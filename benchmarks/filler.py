@@ -115,7 +115,7 @@ class Setting:
         return searches.compare(searches.DIGITS, self.work, 6 if self.whole else 2, ARMS)
 
     def cifar10(self) -> Json:
-        return searches.compare(searches.cifar10(self.cifar, 300.0), self.work, 6 if self.whole else 2, ARMS)
+        return searches.compare(searches.cifar10(self.cifar, 240.0), self.work, 6 if self.whole else 2, ARMS)
 
 
 PARTS: dict[str, Callable[[Setting], Json]] = {
