@@ -25,13 +25,20 @@ TrainsAll: TypeAlias = "Callable[[Sequence[tuple[Job, Path]]], list[Outcome]]"
 """Does jobs, each with its folder, and returns how they ended, in their order."""
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 @contextmanager
-def trainings(params: Params, ended: Callable[[Outcome], object] = lambda _: None) -> Iterator[TrainsAll]:
+def trainings(
+    params: Params, ended: Callable[[Outcome], object] = _nothing, meanwhile: Callable[[], object] = _nothing
+) -> Iterator[TrainsAll]:
     """Have what trains several candidates at once, where `runner` says.
 
     Args:
         params: all parameters.
         ended: called with each outcome, in the order of the jobs.
+        meanwhile: called when the first of some jobs train.
     """
     with task_pool(params.runner, params.training.workers) as pool:
 
@@ -39,10 +46,11 @@ def trainings(params: Params, ended: Callable[[Outcome], object] = lambda _: Non
             started = [
                 pool.submit(train, {"job": job, "folder": folder, "config": params.training}) for job, folder in jobs
             ]
+            meanwhile()
             return [_heard(ended, future.result()) for future in started]
 
         def elsewhere(jobs: Sequence[tuple[Job, Path]]) -> list[Outcome]:
-            return [_heard(ended, outcome) for outcome in _elsewhere(pool, params, jobs)]
+            return [_heard(ended, outcome) for outcome in _elsewhere(pool, params, jobs, meanwhile)]
 
         yield here if params.runner.kind == "threads" else elsewhere
 
@@ -74,7 +82,9 @@ def probes(runner: RunnerConfig, slots: int) -> Iterator[RunsJobs | None]:
         yield run
 
 
-def _elsewhere(pool: TaskRunner[Any], params: Params, jobs: Sequence[tuple[Job, Path]]) -> Iterator[Outcome]:
+def _elsewhere(
+    pool: TaskRunner[Any], params: Params, jobs: Sequence[tuple[Job, Path]], meanwhile: Callable[[], object]
+) -> Iterator[Outcome]:
     """Have jobs done on a cluster, and yield how they ended when their folders are here."""
     from llmastool.store import Store
     from llmastool.training import away
@@ -85,6 +95,7 @@ def _elsewhere(pool: TaskRunner[Any], params: Params, jobs: Sequence[tuple[Job, 
             errand = away.send(job, folder, store)
             values = {"errand": errand, "config": params.training, "cache": params.runner.cache}
             started[folder] = errand, pool.submit(train_away, values)
+    meanwhile()
     for job, folder in jobs:
         if folder in started:
             errand, future = started[folder]

@@ -60,7 +60,7 @@ def search(
     ):
         board = Board(run.name)
         progress = _Progress(board, state)
-        with trainings(params, progress.ended) as train_all:
+        with trainings(params, progress.ended, state.prepare) as train_all:
             while not state.done:
                 progress.show("planning")
                 asked = ask(state)

@@ -153,6 +153,11 @@ class Search:
             self._write({"event": "asked", **(self._evolve() if self._rounds else self._start())})
         return self._waiting()
 
+    def prepare(self) -> None:
+        """Do what later rounds need whatever comes of this one, while its trainings run."""
+        if isinstance(self.strategy, Planner) and self.round < self.params.search.rounds:
+            self.strategy.prepare(rungs=bool(self.params.search.halving.rungs))
+
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what became of candidates. What is known already is not taken twice."""
         for outcome in outcomes:

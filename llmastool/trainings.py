@@ -17,6 +17,7 @@ def train_all(
     *,
     begins: Callable[[int], None] = lambda _: None,
     ends: Callable[[int, Outcome], None] = lambda *_: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Do jobs, `config.workers` of them at the same time, and return how they ended, in their order.
 
@@ -28,6 +29,7 @@ def train_all(
         config: limits.
         begins: called with the number of a job when it begins, from a thread of its own.
         ends: called with the number and the outcome when it ends, from that thread.
+        meanwhile: called once when the first of them train.
 
     Raises:
         TrainingUnavailable: training could not be done here; see `llmastool.training.job.run`.
@@ -42,6 +44,7 @@ def train_all(
     pool = ThreadPoolExecutor(config.workers, thread_name_prefix="training")
     futures = [pool.submit(one, number) for number in range(len(jobs))]
     try:
+        meanwhile()
         return [future.result() for future in futures]
     except KeyboardInterrupt:
         pool.shutdown(wait=False, cancel_futures=True)

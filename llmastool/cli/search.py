@@ -131,7 +131,8 @@ def _rounds(state: Search, live: Live) -> None:
         asked = state.ask()
         live.asked(asked)
         jobs = [(state.job(candidate), state.trial_folder(candidate)) for candidate in asked]
-        state.tell(train_all(jobs, state.params.training, begins=live.begins, ends=live.ends))
+        ended = train_all(jobs, state.params.training, begins=live.begins, ends=live.ends, meanwhile=state.prepare)
+        state.tell(ended)
     live.doing("")
     if not sys.stdout.isatty():
         print(live.line(), flush=True)

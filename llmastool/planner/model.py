@@ -119,6 +119,12 @@ class Draws:
         return Draws(values[:, :-1], values[:, -1])
 
 
+def prepare(unknowns: int, config: PosteriorConfig) -> None:
+    """Compile the model for so many unknowns, where it is going to be sampled; afterwards sampling need not wait."""
+    if config.method == "nuts":
+        _compiled(unknowns)
+
+
 def sample(evidence: Evidence, *, seed: int, config: PosteriorConfig) -> tuple[Draws, Diagnostics]:
     """Draw the scales and the noise given observations.
 

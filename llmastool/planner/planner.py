@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmastool import seeds
-from llmastool.planner import archive
+from llmastool.planner import archive, posterior
 from llmastool.planner.beliefs import Beliefs, believe
 from llmastool.planner.config import PlannerConfig
 from llmastool.planner.objective import front
@@ -45,6 +45,10 @@ class Planner:
         self.config, self.seed = config, seed
         self.edits, self.doubles, self.fresh = edits, doubles, fresh
         self._table = table or Table()
+
+    def prepare(self, *, rungs: bool) -> None:
+        """Do what later rounds need whatever comes of this one; `rungs` as in `llmastool.planner.posterior.prepare`."""
+        posterior.prepare(self.config.posterior, rungs=rungs)
 
     def elites(self, records: Sequence[Record]) -> list[str]:
         """Return the ids of the trees worth editing: the front where it is asked for, then as `archive.elites` does."""
@@ -101,9 +105,9 @@ class Planner:
         table = self._table.only(trees)
         seed = int(rng.integers(2**31))
         beliefs = believe(records, table, seed=seed, config=self.config) if distinct and n > 0 else None
-        posterior = beliefs.posterior if beliefs is not None else None
+        known = beliefs.posterior if beliefs is not None else None
         with one_thread():
-            choice = Round(self.config, records, distinct, n, table, posterior, rng)
+            choice = Round(self.config, records, distinct, n, table, known, rng)
             plans = choice.plans(before=round * n)
         report = Report(
             round=round,
@@ -111,7 +115,7 @@ class Planner:
             observations=len(archive.usable(records)),
             rules=dict(Counter(plan.reason for plan in plans)),
             families=dict(sorted(choice.families.items())),
-            posterior=None if posterior is None else posterior.diagnostics.to_json(),
+            posterior=None if known is None else known.diagnostics.to_json(),
             calibration=calibration(records),
         )
         return plans, report, beliefs

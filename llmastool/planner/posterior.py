@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmastool.errors import LLMasToolError
+from llmastool.planner import model
 from llmastool.planner.archive import is_usable
 from llmastool.planner.hyper import Evidence
 from llmastool.planner.kernels import RUNG, by_name, covariances, select
@@ -78,6 +79,17 @@ class Posterior:
             best: what to exceed, in warped units; None means `self.best`.
         """
         return self.pool(networks).expected_improvement(self.best if best is None else best)
+
+
+def prepare(config: PosteriorConfig, *, rungs: bool) -> None:
+    """Do what every fit needs first, ahead of time, which takes up to half a minute once in a process.
+
+    Args:
+        config: how the posterior is computed.
+        rungs: whether trainings are stopped early.
+    """
+    kernels = select(costs=config.costs, functions=config.functions)
+    model.prepare(len(kernels) + (2 if rungs else 1), config)
 
 
 def fit(

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from llmastool.errors import LLMasToolError
+from llmastool.planner import model
 from llmastool.planner.kernels import KERNELS, WITHOUT_COSTS
 from llmastool.planner.model import PosteriorConfig
-from llmastool.planner.posterior import Posterior, fit
+from llmastool.planner.posterior import Posterior, fit, prepare
 from llmastool.planner.table import Floats
 from tests.planner.synthetic import Network, draw, measure, rank_correlation, values
 
@@ -42,6 +43,25 @@ def test_it_says_how_it_went(posterior: Posterior, fitted: Posterior) -> None:
         assert found.refused == found.fallback == ""
         assert set(found.scales) == {kernel.name for kernel in KERNELS} | {"noise"}
     assert (posterior.diagnostics.method, fitted.diagnostics.method) == ("nutpie", "fit")
+
+
+class Compiled(Exception):  # noqa: N818 - an answer
+    """Raised in place of compiling, with the number of unknowns."""
+
+
+@pytest.mark.parametrize("rungs", [False, True])
+def test_what_is_compiled_ahead_is_what_a_fit_needs(rungs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def instead(unknowns: int) -> None:
+        raise Compiled(unknowns)
+
+    monkeypatch.setattr(model, "_compiled", instead)
+    networks = draw(12, seed=0)
+    with pytest.raises(Compiled) as needed:
+        fit(values(networks), measure(networks, seed=0), seed=0, rungs=[-1.0 if rungs else 0.0] * 6 + [0.0] * 6)
+    with pytest.raises(Compiled) as prepared:
+        prepare(PosteriorConfig(), rungs=rungs)
+    assert needed.value.args == prepared.value.args
+    prepare(FIT, rungs=rungs)
 
 
 @pytest.mark.parametrize("count", [8, 130])

@@ -12,18 +12,22 @@ from llmastool.filler.config import FillerConfig
 from llmastool.final import FinalConfig
 from llmastool.mining.sources import MiningConfig, SourceSpec
 from llmastool.planner.config import PlannerConfig
+from llmastool.runner import RunnerConfig
 from llmastool.search import SearchConfig
 from llmastool.training.data import DataConfig
 from llmastool.training.recipe import TrainingConfig
+from llmastool.trees.gates import Budget
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECTIONS = {
+    "budget": Budget,
     "data": DataConfig,
     "filler": FillerConfig,
     "final": FinalConfig,
     "mining": MiningConfig,
     "planner": PlannerConfig,
+    "runner": RunnerConfig,
     "search": SearchConfig,
     "training": TrainingConfig,
 }
