@@ -45,7 +45,7 @@ def test_it_says_how_it_went(posterior: Posterior, fitted: Posterior) -> None:
     assert (posterior.diagnostics.method, fitted.diagnostics.method) == ("nutpie", "fit")
 
 
-class Compiled(Exception):  # noqa: N818 - an answer
+class Compiled(Exception):
     """Raised in place of compiling, with the number of unknowns."""
 
 
