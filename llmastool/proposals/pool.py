@@ -230,7 +230,8 @@ class Pool:
         return found
 
     def _grandchild(self, first: Child, rng: np.random.Generator) -> Child | None:
-        groups = [g for g in self.moves.groups(first.network, self.donors) if not _undoes(g, first)]
+        changed = [d.path for d in differences(first.parent.tree, first.network.tree)]
+        groups = [g for g in self.moves.groups(first.network, self.donors) if not _undoes(g, changed)]
         if not groups:
             return None
         return next(self._children(first.network, drawn_group(groups, rng), first, rng, _TRIES), None)
@@ -264,9 +265,8 @@ def _rescales(slot: Slot) -> bool:
     return sizes[0] != sizes[1]
 
 
-def _undoes(group: Group, first: Child) -> bool:
-    """Whether a second edit leaves nothing of the first, so that the pair would be a single edit."""
-    if group.kind not in _CLEARING:
-        return False
-    changed = [d.path for d in differences(first.parent.tree, first.network.tree)]
-    return all(f"{path}.".startswith(f"{group.slot}." if group.slot else "") for path in changed)
+def _undoes(group: Group, changed: Sequence[str]) -> bool:
+    """Whether a second edit leaves nothing of what a first one changed, so that the pair would be a single edit."""
+    return group.kind in _CLEARING and all(
+        f"{path}.".startswith(f"{group.slot}." if group.slot else "") for path in changed
+    )

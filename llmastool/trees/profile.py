@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, TypeAlias
 
 from llmastool.canonical import Json
@@ -72,7 +72,9 @@ class Profile:
 
     def to_json(self) -> Json:
         """Return a JSON value that `from_json` reads back."""
-        return asdict(self)
+        # By hand, as `asdict` copies deeply, and there are many of these.
+        slots = [{name: getattr(slot, name) for name in _SLOT} for slot in self.slots]
+        return {**{name: getattr(self, name) for name in _PROFILE}, "slots": slots, "flow": asdict(self.flow)}
 
     @staticmethod
     def from_json(value: Json) -> Profile:
@@ -82,6 +84,9 @@ class Profile:
         )
         flow = Flow(tuple(value["flow"]["nodes"]), tuple((a, b) for a, b in value["flow"]["edges"]))
         return Profile(**{**value, **_shapes(value), "slots": slots, "flow": flow})
+
+
+_SLOT, _PROFILE = ([field.name for field in fields(of)] for of in (Slot, Profile))
 
 
 def _shapes(value: Json) -> dict[str, Shape | None]:
