@@ -16,6 +16,7 @@ from llmastool.proposals.pool import MOST_VALUES, MOST_VARIANTS, Pool, _undoes
 from llmastool.proposals.questions import Asked, Made
 from llmastool.start import MinedNetwork, Skeleton, StartConfig, skeleton, variant
 from llmastool.trees.catalog import Catalog
+from llmastool.trees.diff import differences
 from llmastool.trees.gates import Budget
 from llmastool.trees.moves import Group
 from llmastool.trees.profile import Profile
@@ -199,9 +200,10 @@ def test_a_second_edit_that_leaves_nothing_of_the_first_is_no_pair(
     pool.options(40)
     first = next(c for c in pool._shown.values() if c.group.kind == "replace" and c.group.slot.startswith("stage1"))
     slot, above = first.group.slot, first.group.slot.rpartition(".")[0]
-    assert _undoes(Group(slot, "replace", "x"), first) and _undoes(Group(above, "delete", "none"), first)
-    assert _undoes(Group("", "replace", "x"), first)
-    assert not _undoes(Group(slot, "insert", "x"), first) and not _undoes(Group("stem", "replace", "x"), first)
+    changed = [d.path for d in differences(first.parent.tree, first.network.tree)]
+    assert _undoes(Group(slot, "replace", "x"), changed) and _undoes(Group(above, "delete", "none"), changed)
+    assert _undoes(Group("", "replace", "x"), changed)
+    assert not _undoes(Group(slot, "insert", "x"), changed) and not _undoes(Group("stem", "replace", "x"), changed)
 
 
 def test_a_drawn_skeleton_is_near_the_one_that_was_asked_for() -> None:
