@@ -112,10 +112,10 @@ class Setting:
         return answers.preferences(answers.mixed(self.asked), ways, counts, self.work / "ledgers")
 
     def digits(self) -> Json:
-        return searches.compare(searches.DIGITS, self.work, 6 if self.whole else 2, ARMS)
+        return searches.compare(searches.DIGITS, self.work, 5 if self.whole else 2, ARMS)
 
     def cifar10(self) -> Json:
-        return searches.compare(searches.cifar10(self.cifar, 240.0), self.work, 6 if self.whole else 2, ARMS)
+        return searches.compare(searches.cifar10(self.cifar, 240.0), self.work, 5 if self.whole else 2, ARMS)
 
 
 PARTS: dict[str, Callable[[Setting], Json]] = {
