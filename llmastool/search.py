@@ -155,8 +155,10 @@ class Search:
 
     def prepare(self) -> None:
         """Do what later rounds need whatever comes of this one, while its trainings run."""
-        if isinstance(self.strategy, Planner) and self.round < self.params.search.rounds:
-            self.strategy.prepare(rungs=bool(self.params.search.halving.rungs))
+        config = self.params.search
+        if isinstance(self.strategy, Planner) and self.round < config.rounds:
+            most = len(self._candidates()) + (config.rounds - self.round) * config.per_round
+            self.strategy.prepare(most, rungs=bool(config.halving.rungs))
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what became of candidates. What is known already is not taken twice."""

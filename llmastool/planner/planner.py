@@ -46,9 +46,15 @@ class Planner:
         self.edits, self.doubles, self.fresh = edits, doubles, fresh
         self._table = table or Table()
 
-    def prepare(self, *, rungs: bool) -> None:
-        """Do what later rounds need whatever comes of this one; `rungs` as in `llmastool.planner.posterior.prepare`."""
-        posterior.prepare(self.config.posterior, rungs=rungs)
+    def prepare(self, most: int, *, rungs: bool) -> None:
+        """Do what later rounds need whatever comes of this one.
+
+        Args:
+            most: networks that will have been evaluated in the end; of too few, nothing is believed.
+            rungs: as in `llmastool.planner.posterior.prepare`.
+        """
+        if most >= self.config.min_observations:
+            posterior.prepare(self.config.posterior, rungs=rungs)
 
     def elites(self, records: Sequence[Record]) -> list[str]:
         """Return the ids of the trees worth editing: the front where it is asked for, then as `archive.elites` does."""

@@ -1,7 +1,8 @@
 """Odd files: none stops its source, each that Python cannot read is named, and what can be mined is."""
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ FINE: dict[str, bytes] = {
     "form_feed.py": GOOD.replace("class", "\x0cclass").encode(),
     "escapes.py": GOOD.encode() + b"x = '\\d'\ny = Net('\\d')\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def usual_depth() -> Iterator[None]:
+    """The depth to which Python recurses by itself: PyMC raises it for the whole process when it is imported."""
+    depth = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(depth)
 
 
 @pytest.mark.parametrize("name", BROKEN)
