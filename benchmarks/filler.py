@@ -7,7 +7,6 @@ python -m benchmarks.filler --only hostile         some of it; the other figures
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import tempfile
@@ -24,7 +23,7 @@ from benchmarks import searches
 from benchmarks.filler_parts import answers, hostile
 from benchmarks.filler_parts.questions import questions
 from benchmarks.machine import ROOT
-from benchmarks.parts import measure
+from benchmarks.parts import add_cifar, add_whole, measure, parser_of
 from benchmarks.searches import RULES, Arm
 from llmastool.canonical import Json
 from llmastool.filler.config import FillerConfig
@@ -33,7 +32,6 @@ from llmastool.training.data import prepare
 from tests.filler.server import serve, well
 
 RESULTS = ROOT / "benchmarks" / "results" / "filler.json"
-CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
 
 POSTERIOR, LOCAL = FillerConfig(kind="posterior"), FillerConfig(kind="local")
 ARMS: Mapping[str, Arm] = {
@@ -171,13 +169,9 @@ def _headline(results: Json) -> Json:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the parts that are named, those of the short form by default."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = Path(tempfile.gettempdir()) / "llmastool-filler"
-    parser.add_argument("--whole", action="store_true", help="all questions, seeds and parts")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
-    parser.add_argument("--cifar", type=Path, default=CIFAR, help="folder of CIFAR-10's parquet files (%(default)s)")
-    parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
+    parser = parser_of(__doc__, "filler", PARTS, RESULTS)
+    add_whole(parser)
+    add_cifar(parser)
     options = parser.parse_args(argv)
     setting = Setting(options.cifar, options.work.resolve(), options.whole)
     names = options.only or (list(PARTS) if options.whole else list(SHORT_PARTS))

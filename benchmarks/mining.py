@@ -10,10 +10,8 @@ Every module is judged from outside, in a process of its own, with the package t
 
 from __future__ import annotations
 
-import argparse
 import random
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from benchmarks.mining_parts import alone, figures
 from benchmarks.mining_parts.judging import judge, passed
 from benchmarks.mining_parts.memory import Watched
 from benchmarks.mining_parts.registries import GROUPS, SEED, Setting, built, definitions, funnels
-from benchmarks.parts import measure
+from benchmarks.parts import measure, parser_of
 from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle
 
@@ -192,17 +190,13 @@ PARTS: dict[str, Callable[[Setting], Json]] = {
 
 def main() -> None:
     """Measure the parts that are named, all by default, and keep each as soon as it is known."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = Path(tempfile.gettempdir()) / "llmastool-mining"
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
+    parser = parser_of(__doc__, "mining", PARTS, RESULTS)
     parser.add_argument("--fresh", action="store_true", help="do again what the work folder holds already")
-    parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
     parser.add_argument(
         "--sources-folder", type=Path, help="folder of the fetched sources; in the work folder if not named"
     )
     parser.add_argument("--bare", type=Path, help="environment with torch and torchvision only; made if not there")
     parser.add_argument("--include", nargs="+", default=["*"], help="globs of files, to try the benchmark on a part")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args()
     folder = options.work.resolve()
     sources = (options.sources_folder or folder / "sources").resolve()
@@ -211,7 +205,7 @@ def main() -> None:
     if options.fresh:
         for name in (*GROUPS, "nnrag"):
             shutil.rmtree(folder / name, ignore_errors=True)
-    measure(options.only, PARTS, setting, options.results, _headline)
+    measure(options.only or list(PARTS), PARTS, setting, options.results, _headline)
 
 
 _HEADLINE = {

@@ -7,12 +7,10 @@ python -m benchmarks.orchestration --only kills       some of it; the other figu
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from pathlib import Path
 from benchmarks.machine import ROOT
 from benchmarks.orchestration_parts import cluster, kills, many
 from benchmarks.orchestration_parts.watch import watched
-from benchmarks.parts import measure
+from benchmarks.parts import add_whole, measure, parser_of
 from llmastool.canonical import Json, read_json
 
 RESULTS = ROOT / "benchmarks" / "results" / "orchestration.json"
@@ -99,12 +97,8 @@ def _headline(results: Json) -> Json:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the parts that are named, those of the short form by default."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = Path(tempfile.gettempdir()) / "llmastool-orchestration"
-    parser.add_argument("--whole", action="store_true", help="all candidates, kills and parts")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
-    parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
+    parser = parser_of(__doc__, "orchestration", PARTS, RESULTS)
+    add_whole(parser)
     options = parser.parse_args(argv)
     options.work.mkdir(parents=True, exist_ok=True)
     names = options.only or (list(PARTS) if options.whole else list(SHORT_PARTS))

@@ -9,10 +9,8 @@ It needs NAS-Bench-201's accuracies (`--table`), as a table with the columns `ar
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,7 +24,7 @@ from benchmarks import searches
 from benchmarks.machine import ROOT
 from benchmarks.nb201.plots import draw
 from benchmarks.nb201.space import load
-from benchmarks.parts import measure
+from benchmarks.parts import add_cifar, add_whole, measure, parser_of
 from benchmarks.planner_parts import model, tables
 from benchmarks.planner_parts.tables import SHORT, WHOLE, Bench
 from llmastool.canonical import Json, read_json
@@ -34,7 +32,6 @@ from llmastool.canonical import Json, read_json
 RESULTS = ROOT / "benchmarks" / "results" / "planner.json"
 PLOTS = ROOT / "benchmarks" / "nb201"
 TABLE = ROOT.parent / "shared" / "data" / "nb201" / "accuracy.parquet"
-CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
 
 
 @dataclass(frozen=True)
@@ -138,14 +135,10 @@ def _from_tables(results: Json) -> Json:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the parts that are named, those of the short form by default."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = Path(tempfile.gettempdir()) / "llmastool-planner"
-    parser.add_argument("--whole", action="store_true", help="all seeds, data sets and parts")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
+    parser = parser_of(__doc__, "planner", PARTS, RESULTS)
+    add_whole(parser)
+    add_cifar(parser)
     parser.add_argument("--table", type=Path, default=TABLE, help="NAS-Bench-201's accuracies, parquet (%(default)s)")
-    parser.add_argument("--cifar", type=Path, default=CIFAR, help="folder of CIFAR-10's parquet files (%(default)s)")
-    parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args(argv)
     setting = Setting(options.table, options.cifar, options.work.resolve(), options.whole)
     names = options.only or (list(PARTS) if options.whole else list(SHORT_PARTS))

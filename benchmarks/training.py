@@ -7,9 +7,7 @@ python -m benchmarks.training --only loops           some of it; the other figur
 
 from __future__ import annotations
 
-import argparse
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +20,7 @@ import torch
 
 from benchmarks import searches
 from benchmarks.machine import ROOT
-from benchmarks.parts import measure
+from benchmarks.parts import add_cifar, add_whole, measure, parser_of
 from benchmarks.training_parts import loops, ranks, rungs, starts
 from llmastool.canonical import Json, read_json
 from llmastool.params import Params
@@ -32,7 +30,6 @@ from llmastool.trees.catalog import Catalog
 from tests.training.golden import GOLDEN, TOLERANCE, losses
 
 RESULTS = ROOT / "benchmarks" / "results" / "training.json"
-CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
 PLOT = ROOT / "benchmarks" / "halving.png"
 
 NETWORKS = {
@@ -139,13 +136,9 @@ def _headline(results: Json) -> Json:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the parts that are named, those of the short form by default."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = Path(tempfile.gettempdir()) / "llmastool-training"
-    parser.add_argument("--whole", action="store_true", help="all networks, seeds and parts")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
-    parser.add_argument("--cifar", type=Path, default=CIFAR, help="folder of CIFAR-10's parquet files (%(default)s)")
-    parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
+    parser = parser_of(__doc__, "training", PARTS, RESULTS)
+    add_whole(parser)
+    add_cifar(parser)
     options = parser.parse_args(argv)
     setting = Setting(options.cifar, options.work.resolve(), options.whole)
     names = options.only or (list(PARTS) if options.whole else list(SHORT_PARTS))

@@ -9,10 +9,8 @@ there. All that runs mined code runs in the sandbox (`benchmarks.judge`).
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from benchmarks.machine import ROOT
 from benchmarks.mining_parts.alone import run_files
 from benchmarks.mining_parts.judging import judge, passed, reason
 from benchmarks.mining_parts.registries import SEED, Setting, built
-from benchmarks.parts import measure
+from benchmarks.parts import measure, parser_of
 from benchmarks.tree_parts.read_in import networks
 from llmastool.canonical import Json, read_json, write_json
 from llmastool.start import Skeleton, skeleton
@@ -211,17 +209,15 @@ def _headline(results: Json) -> Json:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the parts that are named, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = Path(tempfile.gettempdir()) / "llmastool-mining"
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts")
-    parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
+    parser = parser_of(__doc__, "mining", PARTS, RESULTS)
     parser.add_argument("--edits", type=int, default=10_000, help="how many random edits (%(default)s)")
     parser.add_argument("--exports", type=int, default=200, help="how many exported trees (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args(argv)
     folder = options.work.resolve()
     setting = Setting(folder, folder / "sources", folder / "bare", ("*",), options.results)
-    measure(options.only, PARTS, Trees(setting, options.edits, options.exports), options.results, _headline)
+    measure(
+        options.only or list(PARTS), PARTS, Trees(setting, options.edits, options.exports), options.results, _headline
+    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ python -m benchmarks.gpu --only speed --cifar FOLDER      some of it; the other 
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,7 @@ import torch
 
 from benchmarks.gpu import protocol, sharing, speed
 from benchmarks.machine import ROOT
-from benchmarks.parts import measure
-from benchmarks.training import CIFAR
+from benchmarks.parts import add_cifar, measure, parser_of
 from llmastool.canonical import Json
 from llmastool.params import Params
 from llmastool.training.data import DataConfig, prepare
@@ -73,16 +70,12 @@ def _headline(results: Json) -> Json:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure the parts that are named, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    work = Path(tempfile.gettempdir()) / "llmastool-gpu"
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="which parts")
+    parser = parser_of(__doc__, "gpu", PARTS, RESULTS)
+    add_cifar(parser)
     parser.add_argument(
         "--device", default="cuda", help="what to measure on (%(default)s); cpu tries the benchmark out"
     )
     parser.add_argument("--short", action="store_true", help="few images and epochs: does it run at all")
-    parser.add_argument("--cifar", type=Path, default=CIFAR, help="folder of CIFAR-10's parquet files (%(default)s)")
-    parser.add_argument("--work", type=Path, default=work, help="folder to work in (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args(argv)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("expected a GPU, found none; --device cpu --short tries the benchmark out")
