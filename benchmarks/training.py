@@ -21,7 +21,7 @@ import torch
 from benchmarks import searches
 from benchmarks.machine import ROOT
 from benchmarks.parts import add_cifar, add_whole, measure, parser_of
-from benchmarks.training_parts import loops, ranks, rungs, starts
+from benchmarks.training_parts import layouts, loops, ranks, rungs, starts
 from llmastool.canonical import Json, read_json
 from llmastool.params import Params
 from llmastool.start import Skeleton, skeleton
@@ -73,6 +73,10 @@ class Setting:
         names = list(NETWORKS) if self.whole else ["small"]
         return {"threads": 1, **loops.speed(self.race(4000, 3, names), 5 if self.whole else 3)}
 
+    def layouts(self) -> Json:
+        torch.set_num_threads(1)
+        return layouts.compare(5 if self.whole else 2)
+
     def accuracy(self) -> Json:
         torch.set_num_threads(1)
         return loops.accuracy(self.race(10_000, 6 if self.whole else 2, ["small"]), "small", 5 if self.whole else 3)
@@ -101,6 +105,7 @@ class Setting:
 
 PARTS: dict[str, Callable[[Setting], Json]] = {
     "loops": Setting.loops,
+    "layouts": Setting.layouts,
     "accuracy": Setting.accuracy,
     "golden": Setting.golden,
     "overhead": Setting.overhead,
@@ -108,7 +113,7 @@ PARTS: dict[str, Callable[[Setting], Json]] = {
     "halving": Setting.halving,
 }
 
-SHORT_PARTS = ("loops", "accuracy", "golden", "overhead")
+SHORT_PARTS = ("loops", "layouts", "accuracy", "golden", "overhead")
 """What the short form measures."""
 
 
