@@ -101,6 +101,7 @@ class Search:
         self._rounds: list[Json] = []
         self._proposed: list[list[Proposed]] = []
         self._outcomes: dict[str, Outcome] = {}
+        self._folders: dict[str, Path] = {}
         self._ends = (*params.search.halving.rungs, params.training.recipe.epochs)
         self._rung, self._chosen = 0, set[str]()
         for event in read_lines(self._log):
@@ -199,7 +200,9 @@ class Search:
 
     def trial_folder(self, candidate: Candidate) -> Path:
         """Return the folder of a candidate's training; its name says which candidate and which job."""
-        return self.run / "trials" / f"{candidate.name}-{self.job(candidate).key[:8]}"
+        if candidate.id not in self._folders:
+            self._folders[candidate.id] = self.run / "trials" / f"{candidate.name}-{self.job(candidate).key[:8]}"
+        return self._folders[candidate.id]
 
     def _partial(self, outcome: Outcome) -> dict[float, float]:
         """Return the accuracies at the rungs that a candidate came to, by their share of all epochs."""
