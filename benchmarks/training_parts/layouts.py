@@ -23,7 +23,7 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "efficientnet_b0": zoo.efficientnet_b0,
     "regnet_y_400mf": zoo.regnet_y_400mf,
     "densenet, small": lambda: zoo.DenseNet(growth_rate=8, block_config=(2, 2, 2), num_init_features=16),
-    "resnet18, half as wide": lambda: zoo.ResNet(zoo.resnet.BasicBlock, [1, 1, 1, 1]),
+    "resnet, a block for each stage": lambda: zoo.ResNet(zoo.resnet.BasicBlock, [1, 1, 1, 1]),
     "convnext, small": lambda: zoo.ConvNeXt([zoo.convnext.CNBlockConfig(32, None, 2)]),
     "vit, small": lambda: zoo.VisionTransformer(SIDE, 4, 2, 2, 64, 128),
 }
