@@ -1,6 +1,6 @@
 """How image maps lie in memory while a network is trained: channels last wherever the network takes it.
 
-On CPUs as on GPUs convolutions are faster so, up to 2.5 times (docs/training.md); the numbers are the same but for
+On CPUs as on GPUs convolutions are faster so, up to 2.4 times (docs/training.md); the numbers are the same but for
 rounding. Code that asks how a tensor lies in memory, a `view` of a map for one, may not take it.
 """
 
