@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmastool.params import Params
     from llmastool.registry.pool import ProbeConfig, RunsJobs, Workload
     from llmastool.runner import RunnerConfig
+    from llmastool.store import Store
     from llmastool.training.job import Job
 
 TrainsAll: TypeAlias = "Callable[[Sequence[tuple[Job, Path]]], list[Outcome]]"
@@ -49,10 +50,18 @@ def trainings(
             meanwhile()
             return [_heard(ended, future.result()) for future in started]
 
-        def elsewhere(jobs: Sequence[tuple[Job, Path]]) -> list[Outcome]:
-            return [_heard(ended, outcome) for outcome in _elsewhere(pool, params, jobs, meanwhile)]
+        if params.runner.kind == "threads":
+            yield here
+            return
 
-        yield here if params.runner.kind == "threads" else elsewhere
+        from llmastool.store import Store
+
+        store = Store(params.runner.store)
+
+        def elsewhere(jobs: Sequence[tuple[Job, Path]]) -> list[Outcome]:
+            return [_heard(ended, outcome) for outcome in _elsewhere(pool, store, params, jobs, meanwhile)]
+
+        yield elsewhere
 
 
 @contextmanager
@@ -74,7 +83,7 @@ def probes(runner: RunnerConfig, slots: int) -> Iterator[RunsJobs | None]:
 
             started = [
                 pool.submit(probe_away, {"batch": batch, "cache": runner.cache})
-                for batch in away.batches(jobs, workload, config, Store(_absolute(runner.store)), slots)
+                for batch in away.batches(jobs, workload, config, Store(runner.store), slots)
             ]
             for future in started:
                 yield from future.result()
@@ -83,15 +92,19 @@ def probes(runner: RunnerConfig, slots: int) -> Iterator[RunsJobs | None]:
 
 
 def _elsewhere(
-    pool: TaskRunner[Any], params: Params, jobs: Sequence[tuple[Job, Path]], meanwhile: Callable[[], object]
+    pool: TaskRunner[Any],
+    store: Store,
+    params: Params,
+    jobs: Sequence[tuple[Job, Path]],
+    meanwhile: Callable[[], object],
 ) -> Iterator[Outcome]:
     """Have jobs done on a cluster, and yield how they ended when their folders are here."""
-    from llmastool.store import Store
     from llmastool.training import away
+    from llmastool.training.job import done
 
-    store, started = Store(_absolute(params.runner.store)), {}
+    started = {}
     for job, folder in jobs:
-        if away.done(job, folder) is None:
+        if done(job, folder) is None:
             errand = away.send(job, folder, store)
             values = {"errand": errand, "config": params.training, "cache": params.runner.cache}
             started[folder] = errand, pool.submit(train_away, values)
@@ -101,7 +114,7 @@ def _elsewhere(
             errand, future = started[folder]
             future.result()
             away.take_back(errand, job, folder)
-        outcome = away.done(job, folder)
+        outcome = done(job, folder)
         assert outcome is not None, f"{folder}: a training that ended without an outcome"
         yield outcome
 
@@ -109,11 +122,6 @@ def _elsewhere(
 def _heard(ended: Callable[[Outcome], object], outcome: Outcome) -> Outcome:
     ended(outcome)
     return outcome
-
-
-def _absolute(store: str) -> str:
-    """Return the address of a store for workers that run in other folders."""
-    return store if "://" in store else str(Path(store).resolve())
 
 
 @contextmanager

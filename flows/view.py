@@ -61,9 +61,8 @@ class View:
 
     def send(self, records: Sequence[RunRecord], summary: Mapping[str, float], *, step: int, finished: bool) -> None:
         """Start sending what is known by now; what MLflow has already is left alone. See `tasks.tracking.track`."""
-        self.settle()
-        self._on_their_way = {record.trial_key for record in records}
         self._submit(track.submit, self._tracker, records, summary, step=step, finished=finished)
+        self._on_their_way = {record.trial_key for record in records}
 
     def send_champion(self, final: Path, data: Path, model: str) -> None:
         """Start sending the winner as a model."""

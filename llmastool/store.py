@@ -37,9 +37,11 @@ class Store:
         """
         import fsspec
 
-        self.url = url
+        # Workers run in other folders.
+        self.url = url if "://" in url else str(Path(url).resolve())
+        self._digests: dict[tuple[tuple[str, int, int], ...], str] = {}
         try:
-            found: tuple[AbstractFileSystem, str] = fsspec.url_to_fs(url)
+            found: tuple[AbstractFileSystem, str] = fsspec.url_to_fs(self.url)
         except (ValueError, ImportError) as error:
             raise StoreError(f"store {url}: expected a folder or a URL that fsspec knows: {error}") from None
         self._fs, self._root = found
@@ -73,7 +75,10 @@ class Store:
 
     def keep(self, folder: Path) -> str:
         """Keep a folder that does not change under the digest of its content, and return that name."""
-        name = folder_digest(folder)
+        files = [(str(path), path.stat()) for path in _files(folder)]
+        stamp = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in files)
+        # What was hashed before and was not touched since: the images and the registry, for each candidate.
+        name = self._digests.get(stamp) or self._digests.setdefault(stamp, folder_digest(folder))
         if not self.holds(name):
             self.put(name, folder)
         return name

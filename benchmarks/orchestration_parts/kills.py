@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from llmastool.canonical import Json, read_json
-from tests.pipelines.workspace import ROOT, finish, lay_out, told, trained
+from tests.pipelines.workspace import environment, finish, lay_out, told, trained
 
 LONGEST = 30.0
 """Most seconds after a start at which it is killed: a start takes some ten of them."""
@@ -73,12 +73,11 @@ def _until_its_end(folder: Path, kills: int, draw: random.Random, found: Counter
 
 
 def _start(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DVC_", "OPENAI_"))}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             command,
             cwd=folder,
-            env={**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmastool.canonical import Json, read_json
+from llmastool.canonical import Json
 from llmastool.outcome import Outcome
 from llmastool.store import Store
-from llmastool.training.job import Job, Parent, claim, outcome_file, run
+from llmastool.training.job import Job, claim, done, outcome_file, run
 from llmastool.training.process import WEIGHTS
 from llmastool.training.recipe import TrainingConfig
 
@@ -33,20 +33,12 @@ class Errand:
     """Of the training, for people."""
     job: Json
     """As `Job.to_json` gives it; data, registry and the parent's weights are names in the store."""
-    key: str
-    """The job's key."""
     store: str
     """Address of the store."""
     state: str | None
     """Name of what was left of the training at an earlier epoch; None begins anew."""
     result: str
     """Name under which the training's folder is to be put."""
-
-
-def done(job: Job, folder: Path) -> Outcome | None:
-    """Return what came of a job that was done, or None."""
-    path = folder / outcome_file(job, job.last)
-    return Outcome.from_json(read_json(path)) if path.exists() else None
 
 
 def send(job: Job, folder: Path, store: Store) -> Errand:
@@ -74,7 +66,7 @@ def send(job: Job, folder: Path, store: Store) -> Errand:
         state = _name(job, left)
         if not store.holds(state):
             store.put(state, folder, without=_HERE)
-    return Errand(name=folder.name, job=value, key=job.key, store=store.url, state=state, result=_name(job, job.last))
+    return Errand(name=folder.name, job=value, store=store.url, state=state, result=_name(job, job.last))
 
 
 def do(errand: Errand, config: TrainingConfig, cache: Path) -> Outcome:
@@ -140,7 +132,7 @@ def _here(errand: Errand, store: Store, cache: Path) -> Job:
     job = Job.from_json(value)
     if job.parent is not None:
         weights = store.kept(str(job.parent.weights), cache) / WEIGHTS
-        job = replace(job, parent=Parent(tree=job.parent.tree, key=job.parent.key, weights=weights))
+        job = replace(job, parent=replace(job.parent, weights=weights))
     return job
 
 

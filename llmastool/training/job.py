@@ -171,9 +171,8 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     """
     folder = folder.resolve()
     claim(job, folder)
-    done = folder / outcome_file(job, job.last)
-    if done.exists():
-        return Outcome.from_json(read_json(done))
+    if (known := done(job, folder)) is not None:
+        return known
     if job.registry is not None and not job.registry.exists():
         raise RegistryError(f"{job.registry}: no such registry; make it first (`dvc repro registry`)")
     _lay_out(job, folder)
@@ -184,7 +183,7 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     weights = folder / "work" / process.WEIGHTS
     if job.keep_weights and outcome.ok:
         weights.replace(folder / process.WEIGHTS)
-    write_json(done, outcome.to_json())
+    write_json(folder / outcome_file(job, job.last), outcome.to_json())
     shutil.rmtree(folder / "data", ignore_errors=True)
     if outcome.gate != "stopped":
         abandon(folder)
@@ -194,6 +193,12 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
 def abandon(folder: Path) -> None:
     """Remove what only a training that goes on needs: it will not."""
     shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def done(job: Job, folder: Path) -> Outcome | None:
+    """Return what came of a job that was done in a folder; None where it was not."""
+    path = folder / outcome_file(job, job.last)
+    return Outcome.from_json(read_json(path)) if path.exists() else None
 
 
 def outcome_file(job: Job, epoch: int) -> str:

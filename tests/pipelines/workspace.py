@@ -57,12 +57,17 @@ def lay_out(folder: Path, more: str = "") -> None:
     (folder / "source" / "blocks" / "__init__.py").write_text(SOURCE)
 
 
-def started(folder: Path, name: str) -> subprocess.Popen[str]:
+def environment() -> dict[str, str]:
+    """Return what a command of the pipeline is started with: nothing of this one's servers and keys."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DVC_", "OPENAI_"))}
+    return {**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def started(folder: Path, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.stage", name],
         cwd=folder,
-        env={**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -16,22 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from llmastool.canonical import write_json
 from tasks.tracking import Tracker
-from tests.tasks.test_tracking import BEST, START
+from tests.tasks.test_tracking import winner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_the_champion_answers(tmp_path: Path) -> None:
-    final, data = tmp_path / "final", tmp_path / "data"
-    write_json(final / "best.json", START.to_json())
-    (final / "best.py").write_text(BEST)
-    layer = torch.nn.Linear(4, 3)
-    save_file({"1.weight": layer.weight.detach(), "1.bias": layer.bias.detach()}, final / "weights.safetensors")
-    write_json(data / "meta.json", {"shape": [1, 2, 2], "classes": 3, "mean": [0.5], "std": [0.25]})
+    final, data, layer = winner(tmp_path)
     tracker = Tracker(tmp_path / "mlflow", "k1", "search k1")
     tracker.log_champion(final, data, "llmastool-digits")
 

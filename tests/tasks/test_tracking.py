@@ -228,17 +228,25 @@ def build_model():
 """
 
 
-def test_the_winner_becomes_a_model_that_takes_raw_images(template: Path, tmp_path: Path) -> None:
-    import mlflow
+def winner(folder: Path) -> tuple[Path, Path, Any]:
+    """Write a final stage and a prepared set into a folder; return them, and the winner's one layer."""
     import torch
     from safetensors.torch import save_file
 
-    final, data = tmp_path / "final", tmp_path / "data"
+    final, data = folder / "final", folder / "data"
     write_json(final / "best.json", START.to_json())
     (final / "best.py").write_text(BEST)
     layer = torch.nn.Linear(4, 3)
     save_file({"1.weight": layer.weight.detach(), "1.bias": layer.bias.detach()}, final / "weights.safetensors")
     write_json(data / "meta.json", {"shape": [1, 2, 2], "classes": 3, "mean": [0.5], "std": [0.25]})
+    return final, data, layer
+
+
+def test_the_winner_becomes_a_model_that_takes_raw_images(template: Path, tmp_path: Path) -> None:
+    import mlflow
+    import torch
+
+    final, data, layer = winner(tmp_path)
     tracker = Tracker(template, "k5", "search k5")
 
     assert tracker.log_champion(final, data, "winner") == "1"

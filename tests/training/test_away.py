@@ -17,7 +17,7 @@ import pytest
 from llmastool.canonical import read_json
 from llmastool.store import Store, StoreError, folder_digest
 from llmastool.training import away
-from llmastool.training.job import Job, JobError, Parent, run
+from llmastool.training.job import Job, JobError, Parent, done, run
 from llmastool.training.process import WEIGHTS
 from llmastool.training.recipe import Recipe, TrainingConfig
 from llmastool.trees.tree import Tree
@@ -52,7 +52,7 @@ def test_a_training_elsewhere_ends_as_one_here(few_digits: Path, tmp_path: Path)
     assert str(tmp_path / "trial") not in json.dumps(errand.job) and str(few_digits) not in json.dumps(errand.job)
     assert away.take_back(errand, job, tmp_path / "trial") is None
     outcome = away.do(errand, LIMITS, tmp_path / "elsewhere")
-    assert away.take_back(errand, job, tmp_path / "trial") == outcome == away.done(job, tmp_path / "trial")
+    assert away.take_back(errand, job, tmp_path / "trial") == outcome == done(job, tmp_path / "trial")
     run(job, tmp_path / "here", LIMITS)
     assert numbers(tmp_path / "trial") == numbers(tmp_path / "here")
     assert (tmp_path / "trial" / WEIGHTS).read_bytes() == (tmp_path / "here" / WEIGHTS).read_bytes()
