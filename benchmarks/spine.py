@@ -246,7 +246,7 @@ def cifar(work: Path, options: argparse.Namespace) -> Json:
         "data.name=cifar10",
         f"data.path={options.cifar.resolve()}",
         "data.limit=10000",
-        "training.recipe.epochs=3",
+        "recipes.quick.epochs=3",
         "training.seconds=600",
         "search.rounds=1",
         "search.per_round=4",
