@@ -102,7 +102,7 @@ class Setting:
         return ranks.correlations(searches.cifar10(self.cifar), self.work, 60 if self.whole else 12)
 
     def halving(self) -> Json:
-        seconds = 1200.0 if self.whole else 60.0
+        seconds = 600.0 if self.whole else 60.0
         return rungs.compare(self.cifar, self.work, 4 if self.whole else 1, seconds)
 
 

@@ -6,7 +6,6 @@ was stopped anywhere goes on and ends with the archive that it would have had.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +21,7 @@ from llmastool.config import require
 from llmastool.filler.bias import MOST_PREFERENCES, biases
 from llmastool.filler.choose import make_filler
 from llmastool.filler.ledger import exchanges
-from llmastool.halving import HalvingConfig, going_on
+from llmastool.halving import HalvingConfig
 from llmastool.outcome import Outcome
 from llmastool.outputs import Stamp, code_digest
 from llmastool.planner.baselines.config import BaselinesConfig
@@ -32,6 +31,7 @@ from llmastool.planner.explain import edits
 from llmastool.planner.history import tried
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
+from llmastool.progress import Progress, epochs, proposed
 from llmastool.proposals.promising import promising
 from llmastool.proposals.questions import Asked
 from llmastool.registry.store import Registry
@@ -41,15 +41,10 @@ from llmastool.training.process import WEIGHTS
 from llmastool.training.proxies_config import ProxiesConfig
 from llmastool.trees.gates import Fell
 from llmastool.trees.observe import BATCH
-from llmastool.trees.profile import Profile
 from llmastool.workbench.client import Workbench
 
 if TYPE_CHECKING:
     from llmastool.params import Params
-
-Proposed: TypeAlias = tuple[Candidate, Profile | None]
-"""A candidate, and its profile where it has one."""
-
 
 Name: TypeAlias = Literal["planner", "random", "evolution", "local", "largest"]
 """A strategy: the planner, or a baseline in its place (`llmastool.planner.baselines`)."""
@@ -98,14 +93,11 @@ class Search:
         )
         self.strategy = make_strategy(params)
         self.filler = make_filler(params.filler, self._ledger)
-        self._rounds: list[Json] = []
-        self._proposed: list[list[Proposed]] = []
-        self._outcomes: dict[str, Outcome] = {}
+        halving = params.search.halving
+        self._progress = Progress((*halving.rungs, params.training.recipe.epochs), halving)
         self._folders: dict[str, Path] = {}
-        self._ends = (*params.search.halving.rungs, params.training.recipe.epochs)
-        self._rung, self._chosen = 0, set[str]()
         for event in read_lines(self._log):
-            self._apply(event)
+            self._progress.take(event)
 
     @staticmethod
     def open(params: Params, registry: Path, data: Path, run: Path) -> Search:
@@ -143,32 +135,34 @@ class Search:
     @property
     def round(self) -> int:
         """The round that is under way; 0 is the start population."""
-        return len(self._rounds) - 1 if self._rounds and self._waiting() else len(self._rounds)
+        return self._progress.round
 
     def ask(self) -> list[Candidate]:
         """Return the candidates of the round under way that are still to be evaluated, proposing them if need be.
 
         Candidates that fall at a gate before training have their outcome already and are not among them.
         """
-        if not self.done and self.round == len(self._rounds):
-            self._write({"event": "asked", **(self._evolve() if self._rounds else self._start())})
-        return self._waiting()
+        rounds = self._progress.rounds
+        if not self.done and self.round == len(rounds):
+            self._write({"event": "asked", **(self._evolve() if rounds else self._start())})
+        return self._progress.waiting()
 
     def prepare(self) -> None:
         """Do what later rounds need whatever comes of this one, while its trainings run."""
         config = self.params.search
         if isinstance(self.strategy, Planner) and self.round < config.rounds:
-            most = len(self._candidates()) + (config.rounds - self.round) * config.per_round
+            most = len(self._progress.candidates()) + (config.rounds - self.round) * config.per_round
             self.strategy.prepare(most, rungs=bool(config.halving.rungs))
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what became of candidates. What is known already is not taken twice."""
+        known = self._progress.outcomes
         for outcome in outcomes:
-            if _epochs(outcome) > _epochs(self._outcomes.get(outcome.candidate)):
+            if epochs(outcome) > epochs(known.get(outcome.candidate)):
                 self._write({"event": "told", "outcome": outcome.to_json()})
-        for candidate, _ in self._proposed[-1] if self._proposed else []:
-            known = self._outcomes.get(candidate.id)
-            if known is not None and known.gate == "stopped" and self.settled(candidate):
+        for candidate in self._progress.last():
+            found = known.get(candidate.id)
+            if found is not None and found.gate == "stopped" and self.settled(candidate):
                 abandon(self.trial_folder(candidate))
 
     def job(self, candidate: Candidate) -> Job:
@@ -181,7 +175,7 @@ class Search:
             data=self.data,
             recipe=config.recipe,
             seed=job_seed,
-            until=self._ends[self._rung],
+            until=self._progress.until,
             device=config.device,
             threads=config.threads,
             compile=config.compile,
@@ -191,10 +185,10 @@ class Search:
 
     def _parent(self, candidate: Candidate) -> Parent | None:
         """Return the trained network that a candidate was made from."""
-        outcome = self._outcomes.get(candidate.parent) if candidate.parent is not None else None
+        outcome = self._progress.outcomes.get(candidate.parent or "")
         if outcome is None or not outcome.ok:
             return None
-        parent = next(c for c, _ in self._candidates() if c.id == candidate.parent)
+        parent = next(c for c in self._progress.candidates() if c.id == candidate.parent)
         weights = self.trial_folder(parent) / WEIGHTS
         return Parent(tree=parent.tree, key=self.job(parent).key, weights=weights)
 
@@ -204,27 +198,17 @@ class Search:
             self._folders[candidate.id] = self.run / "trials" / f"{candidate.name}-{self.job(candidate).key[:8]}"
         return self._folders[candidate.id]
 
-    def _partial(self, outcome: Outcome) -> dict[float, float]:
-        """Return the accuracies at the rungs that a candidate came to, by their share of all epochs."""
-        end = self._ends[-1]
-        return {
-            rung / end: outcome.curve[rung - 1]["validation_accuracy"]
-            for rung in self._ends[:-1]
-            if outcome.gate in ("ok", "stopped") and len(outcome.curve) >= rung
-        }
-
     def settled(self, candidate: Candidate) -> bool:
         """Whether what became of a candidate is the last of it: it is not trained on."""
-        outcome = self._outcomes.get(candidate.id)
-        return outcome is not None and (outcome.gate != "stopped" or candidate.id not in self._chosen)
+        return self._progress.settled(candidate)
 
     def entries(self) -> list[Entry]:
         """Return all evaluated candidates, in the order in which they were proposed."""
-        return [
-            Entry(candidate, profile, self._outcomes[candidate.id])
-            for candidate, profile in self._candidates()
-            if candidate.id in self._outcomes
-        ]
+        return self._progress.entries()
+
+    def records(self) -> list[Record]:
+        """Return the same as a strategy is told of it; times, which differ from run to run, only where it asks."""
+        return self._progress.records(timed=self.params.planner.per_second)
 
     def write(self, out: Path) -> None:
         """Write `archive.json`, `metrics.json` and `candidates.csv` into a folder.
@@ -236,8 +220,10 @@ class Search:
         stamp = Stamp(self.run, out, [*code, digest_bytes(self._log.read_bytes())])
         if stamp.holds():
             return
-        reports = [{"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._rounds) if i]
-        records = self._records()
+        reports = [
+            {"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._progress.rounds) if i
+        ]
+        records = self.records()
         beliefs = self.strategy.beliefs(records) if isinstance(self.strategy, Planner) else None
         explained, estimates = _explained(beliefs, records), beliefs.estimates() if beliefs else {}
         bias = {what: found.to_json(MOST_PREFERENCES) for what, found in biases(exchanges(self._ledger)).items()}
@@ -253,20 +239,23 @@ class Search:
                 tree=start.tree, round=0, index=index, parent=None, change=start.name, plan=None, fill=None
             )
             if isinstance(start.found, Fell):
-                candidates.append(_proposed(candidate, None))
+                candidates.append(proposed(candidate, None))
                 outcome = Outcome(candidate=candidate.id, gate=start.found.gate, message=str(start.found))
                 fallen.append(outcome.to_json())
             else:
-                candidates.append(_proposed(candidate, start.found))
+                candidates.append(proposed(candidate, start.found))
         return {"candidates": candidates, "fallen": fallen}
 
     def _evolve(self) -> Json:
         """Plan a round, have it filled, and return it as an event."""
         number, config, seed = self.round, self.params.search, self.params.seed
-        records, known = self._records(), {c.id: c.tree for c, _ in self._candidates()}
+        records, known = self.records(), {c.id: c.tree for c in self._progress.candidates()}
         wishes = self.strategy.wishes(records, config.per_round, round=number)
         wishes = replace(wishes, edits=min(wishes.edits, config.pool))
-        options, _ = self.bench.options(wishes, known, start=self.params.start, seed=(seed, "pool", number))
+        budget = self.params.budget.grown_from(p.flops for _, p in self._progress.start() if p is not None)
+        options, _ = self.bench.options(
+            wishes, known, start=self.params.start, seed=(seed, "pool", number), budget=budget
+        )
         options = promising(options, config.proxies)
         planner, beliefs = self.strategy if isinstance(self.strategy, Planner) else None, None
         if planner is None:
@@ -279,12 +268,10 @@ class Search:
             asked = _weighed(asked, planner.worth(records, [o for a in asked for o in a.options()], beliefs))
         fills = self.filler.fill([a.question for a in asked])
         made = [
-            _proposed(a.candidate(fill, number, index), a.made(fill).profile)
+            proposed(a.candidate(fill, number, index), a.made(fill).profile)
             for index, (a, fill) in enumerate(zip(asked, fills, strict=True))
         ]
         return {"candidates": made, "fallen": [], "report": report.to_json(), "pool": dict(counts)}
-
-    # -- the state, rebuilt from events --------------------------------------------------------------------------
 
     @cached_property
     def _log(self) -> Path:
@@ -296,61 +283,7 @@ class Search:
 
     def _write(self, event: Json) -> None:
         append_line(self._log, event)
-        self._apply(event)
-
-    def _apply(self, event: Json) -> None:
-        if event["event"] == "asked":
-            self._rounds.append(event)
-            self._proposed.append([_read(proposed) for proposed in event["candidates"]])
-            self._rung, self._chosen = 0, {candidate.id for candidate, _ in self._proposed[-1]}
-        outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
-        self._outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
-        while self._rung < len(self._ends) - 1 and not self._waiting():
-            self._choose()
-
-    def _choose(self) -> None:
-        """Choose who of the round goes on from the rung at which all of it is."""
-        rung, end = self._ends[self._rung], self._ends[-1]
-        curves = {tree: [entry["validation_accuracy"] for entry in o.curve] for tree, o in self._outcomes.items()}
-        arrived = {tree: curve[rung - 1] for tree, curve in curves.items() if len(curve) >= rung}
-        ended = [(curve[rung - 1], curve[-1]) for curve in curves.values() if len(curve) == end]
-        here = [c.id for c, _ in self._proposed[-1] if c.id in self._chosen and c.id in arrived]
-        self._chosen = set(going_on(self.params.search.halving, arrived, here, ended))
-        self._rung += 1
-
-    def _candidates(self) -> list[Proposed]:
-        """Return all candidates, each with its profile where it has one."""
-        return [proposed for members in self._proposed for proposed in members]
-
-    def _waiting(self) -> list[Candidate]:
-        last = self._proposed[-1] if self._proposed else []
-        return [c for c, _ in last if self._waits(c)]
-
-    def _waits(self, candidate: Candidate) -> bool:
-        """Whether a candidate of the last round is still to be trained to the rung at which the round is."""
-        chosen = candidate.id in self._chosen
-        return chosen and _epochs(self._outcomes.get(candidate.id)) < self._ends[self._rung]
-
-    def _records(self) -> list[Record]:
-        return [
-            Record(
-                tree=e.candidate.id,
-                profile=e.profile,
-                accuracy=e.outcome.metrics.get("validation_accuracy") if e.outcome.ok else None,
-                plan=e.candidate.plan,
-                partial=self._partial(e.outcome),
-                # Times differ from run to run: they are told only where they are asked for.
-                seconds=e.outcome.seconds if self.params.planner.per_second else None,
-            )
-            for e in self.entries()
-        ]
-
-
-def _epochs(outcome: Outcome | None) -> float:
-    """Return how many epochs a candidate was trained that may go on; infinite where it is done with."""
-    if outcome is None:
-        return 0
-    return len(outcome.curve) if outcome.gate == "stopped" else math.inf
+        self._progress.take(event)
 
 
 def _weighed(asked: Sequence[Asked], worths: Sequence[float]) -> list[Asked]:
@@ -364,13 +297,3 @@ def _explained(beliefs: Beliefs | None, records: Sequence[Record]) -> Json:
     found = beliefs.paid() if beliefs else {}
     found |= {f"edits by {key}": effects for key, effects in edits(records).items()}
     return {key: [effect.to_json() for effect in effects] for key, effects in found.items()}
-
-
-def _proposed(candidate: Candidate, profile: Profile | None) -> Json:
-    """Return a candidate as the event log keeps it."""
-    return {"candidate": candidate.to_json(), "profile": profile.to_json() if profile is not None else None}
-
-
-def _read(proposed: Json) -> Proposed:
-    profile = proposed["profile"]
-    return Candidate.from_json(proposed["candidate"]), Profile.from_json(profile) if profile is not None else None

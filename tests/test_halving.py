@@ -113,7 +113,7 @@ def test_a_search_with_rungs(registry_folder: Path, tmp_path: Path) -> None:
             asked.append([len(o.curve) for o in step(search)])
         entries = search.entries()
         folders = {e.candidate.id: search.trial_folder(e.candidate) for e in entries}
-        records = search._records()
+        records = search.records()
     # Of 3 that came to the first rung the best 2 go on, of 2 that came to the second the best one.
     assert asked[:3] == [[1, 1, 1], [2, 2], [4]]
     gates = [e.outcome.gate for e in entries]

@@ -140,6 +140,22 @@ def test_a_search_that_asked_an_llm_is_replayed_without_one(
     assert "openai:m" in first and '"bias":{"family"' in first
 
 
+def test_what_is_made_of_the_start_population_costs_as_much_more_as_it_may(
+    finished: Search, registry_folder: Path, tmp_path: Path
+) -> None:
+    """The first round is asked for again."""
+    events = list(read_lines(finished.run / "events.jsonl"))
+    first = [i for i, event in enumerate(events) if event["event"] == "asked"][1]
+    (tmp_path / "events.jsonl").write_text("".join(dumps(event) + "\n" for event in events[:first]))
+    params = replace(finished.params, budget=replace(finished.params.budget, growth=1.05))
+    with Search.open(params, registry_folder, finished.data, tmp_path) as search:
+        assert search.ask()
+    *_, last = read_lines(tmp_path / "events.jsonl")
+    most = max(proposed["profile"]["flops"] for proposed in events[0]["candidates"] if proposed["profile"])
+    assert all(proposed["profile"]["flops"] <= 1.05 * most for proposed in last["candidates"])
+    assert last["pool"]["budget"] > events[first]["pool"].get("budget", 0)
+
+
 def test_a_filler_can_follow_the_planner(finished: Search, registry_folder: Path, tmp_path: Path) -> None:
     """It settles the last round again, with a planner that believes something."""
     events = (finished.run / "events.jsonl").read_text().splitlines(keepends=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,10 +30,21 @@ class Budget:
     """Most parameters."""
     flops: int = 100_000_000
     """Most multiply-adds for one image."""
+    growth: float | None = None
+    """Most multiply-adds, in times those of the costliest network of the start population, 1 upwards; None for no such
+    limit. It holds for what is made of these networks, whatever the size of the images."""
 
     def __post_init__(self) -> None:
         require(self.parameters > 0, "parameters", "more than 0", self.parameters)
         require(self.flops > 0, "flops", "more than 0", self.flops)
+        require(self.growth is None or self.growth >= 1, "growth", "1 or more, or null", self.growth)
+
+    def grown_from(self, costs: Iterable[int]) -> Budget:
+        """Return the budget of what is made of networks that take so many multiply-adds each."""
+        costliest = max(costs, default=0)
+        if self.growth is None or not costliest:
+            return self
+        return replace(self, flops=min(self.flops, int(self.growth * costliest)))
 
 
 class Fell(LLMasToolError):  # noqa: N818 - a result, not a fault of the program

@@ -133,7 +133,13 @@ class Workbench:
         return Profile.from_json(self._ask({"do": "look", "tree": tree.to_json()}))
 
     def options(
-        self, wishes: Wishes, known: Mapping[str, Tree], *, start: StartConfig, seed: Seed
+        self,
+        wishes: Wishes,
+        known: Mapping[str, Tree],
+        *,
+        start: StartConfig,
+        seed: Seed,
+        budget: Budget | None = None,
     ) -> tuple[list[Option], Mapping[str, int]]:
         """Return the options that a strategy wishes for, and how many networks were looked at, by where they fell.
 
@@ -146,6 +152,7 @@ class Workbench:
             known: by id, the trees that were proposed already, the parents among them; none is offered again.
             start: the start population, which networks drawn anew begin with.
             seed: what the random draws are derived from; see `seeds.generator`.
+            budget: how large an option may be; as large as any network if not given.
         """
         self._options = {
             "do": "options",
@@ -154,6 +161,7 @@ class Workbench:
             "start": asdict(start),
             "seen": sorted(known),
             "seed": list(seed),
+            "budget": asdict(budget) if budget is not None else self.setup["budget"],
         }
         self._skip = []
         found = self._persist([])

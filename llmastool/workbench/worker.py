@@ -95,6 +95,7 @@ class Bench:
         start: Json,
         seen: list[str],
         seed: seeds.Seed,
+        budget: Json,
         skip: list[str],
     ) -> Json:
         """Make the round's pool; return options as they are wished for, and what became of all that was tried."""
@@ -103,7 +104,7 @@ class Bench:
             self.catalog,
             self.in_shape,
             self.classes,
-            self.budget,
+            Budget(**budget),
             seen=seen,
             skip=skip,
             trying=lambda name: self.say({"trying": name}),

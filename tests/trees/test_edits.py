@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmastool.errors import EditRefused
+from llmastool.errors import ConfigError, EditRefused
 from llmastool.modes import quiet
 from llmastool.trees.adapters import STYLES, Style, bridge, convert, restyled, sequence
 from llmastool.trees.axes import layout_of
@@ -307,6 +307,15 @@ def test_gates_fall_in_order(mined: Network, plain: Network) -> None:
         assert fell.value.gate == gate
     with pytest.raises(Fell, match=r"at most 100 parameters, got [\d,]+"):
         check(plain.tree, catalog, IN_SHAPE, 7, Budget(parameters=100))
+
+
+def test_a_budget_grows_from_what_networks_are_made_of() -> None:
+    assert Budget(flops=1000, growth=2.5).grown_from([10, 40, 20]) == Budget(flops=100, growth=2.5)
+    assert Budget(flops=50, growth=2.5).grown_from([40]).flops == 50, "never beyond the limit itself"
+    assert Budget(flops=50).grown_from([40]).flops == 50
+    assert Budget(flops=50, growth=2.5).grown_from([]).flops == 50, "nothing to grow from"
+    with pytest.raises(ConfigError, match=r"growth.*1 or more, or null.*0\.5"):
+        Budget(growth=0.5)
 
 
 def test_the_real_pass_sees_dead_parameters_and_leaves_no_trace(catalog_free_net: torch.nn.Module) -> None:

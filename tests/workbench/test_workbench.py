@@ -176,6 +176,17 @@ def test_options_and_questions_are_the_same_in_another_process(registry_folder: 
     assert asked() == asked()
 
 
+def test_options_keep_to_the_budget_that_they_are_asked_with(registry_folder: Path, start: Tree) -> None:
+    wishes = Wishes(parents=(start.id,), edits=12, doubles=3, fresh=2)
+    with Workbench(registry_folder, IN_SHAPE, 7) as bench:
+        cost = bench.look(start).flops
+        most = []
+        for budget in (None, Budget(flops=cost)):
+            options, counts = bench.options(wishes, {start.id: start}, start=SMALL, seed=(3, "pool", 1), budget=budget)
+            most.append(max(option.profile.flops for option in options))
+        assert most[1] <= cost < most[0] and counts["budget"] > 0
+
+
 def _plan(option: Option) -> Plan:
     return Plan.of(option, "no posterior yet")
 

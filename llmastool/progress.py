@@ -1,0 +1,142 @@
+"""How far a search came: its rounds and what became of their candidates, rebuilt from its events alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from llmastool.archive import Entry
+from llmastool.candidate import Candidate
+from llmastool.canonical import Json
+from llmastool.halving import HalvingConfig, going_on
+from llmastool.outcome import Outcome
+from llmastool.planner.plan import Record
+from llmastool.trees.profile import Profile
+
+Proposed: TypeAlias = tuple[Candidate, Profile | None]
+"""A candidate, and its profile where it has one."""
+
+
+class Progress:
+    """What the events of a search say, taken in one after another."""
+
+    def __init__(self, ends: Sequence[int], halving: HalvingConfig) -> None:
+        """Begin with nothing.
+
+        Args:
+            ends: epochs after which trainings are looked at, the last of them all that there are.
+            halving: who goes on from each.
+        """
+        self.rounds: list[Json] = []
+        """Events by which the rounds so far were asked for."""
+        self.outcomes: dict[str, Outcome] = {}
+        """What is known of candidates, by their ids."""
+        self._ends, self._halving = ends, halving
+        self._proposed: list[list[Proposed]] = []
+        self._rung, self._chosen = 0, set[str]()
+
+    def take(self, event: Json) -> None:
+        """Take in what was asked for, or what was told of a candidate."""
+        if event["event"] == "asked":
+            self.rounds.append(event)
+            self._proposed.append([_read(proposed) for proposed in event["candidates"]])
+            self._rung, self._chosen = 0, {candidate.id for candidate in self.last()}
+        outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
+        self.outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
+        while self._rung < len(self._ends) - 1 and not self.waiting():
+            self._choose()
+
+    def _choose(self) -> None:
+        """Choose who of the round goes on from the rung at which all of it is."""
+        rung, end = self._ends[self._rung], self._ends[-1]
+        curves = {tree: [entry["validation_accuracy"] for entry in o.curve] for tree, o in self.outcomes.items()}
+        arrived = {tree: curve[rung - 1] for tree, curve in curves.items() if len(curve) >= rung}
+        ended = [(curve[rung - 1], curve[-1]) for curve in curves.values() if len(curve) == end]
+        here = [c.id for c in self.last() if c.id in self._chosen and c.id in arrived]
+        self._chosen = set(going_on(self._halving, arrived, here, ended))
+        self._rung += 1
+
+    @property
+    def round(self) -> int:
+        """The round that is under way; 0 is the start population."""
+        return len(self.rounds) - 1 if self.rounds and self.waiting() else len(self.rounds)
+
+    @property
+    def until(self) -> int:
+        """Epochs to which the round under way is trained."""
+        return self._ends[self._rung]
+
+    def last(self) -> list[Candidate]:
+        """Return the candidates of the last round that was asked for; none before the first."""
+        return [candidate for candidate, _ in self._proposed[-1]] if self._proposed else []
+
+    def waiting(self) -> list[Candidate]:
+        """Return the candidates of the last round that are still to be trained to the rung at which the round is."""
+        return [c for c in self.last() if c.id in self._chosen and epochs(self.outcomes.get(c.id)) < self.until]
+
+    def settled(self, candidate: Candidate) -> bool:
+        """Whether what became of a candidate is the last of it: it is not trained on."""
+        outcome = self.outcomes.get(candidate.id)
+        return outcome is not None and (outcome.gate != "stopped" or candidate.id not in self._chosen)
+
+    def start(self) -> list[Proposed]:
+        """Return the start population."""
+        return self._proposed[0]
+
+    def candidates(self) -> list[Candidate]:
+        """Return all candidates, in the order in which they were proposed."""
+        return [candidate for members in self._proposed for candidate, _ in members]
+
+    def entries(self) -> list[Entry]:
+        """Return all evaluated candidates, in that order."""
+        return [
+            Entry(candidate, profile, self.outcomes[candidate.id])
+            for members in self._proposed
+            for candidate, profile in members
+            if candidate.id in self.outcomes
+        ]
+
+    def records(self, *, timed: bool) -> list[Record]:
+        """Return what a strategy is told of the evaluated candidates.
+
+        Args:
+            timed: whether it is told of times, which differ from run to run.
+        """
+        return [
+            Record(
+                tree=e.candidate.id,
+                profile=e.profile,
+                accuracy=e.outcome.metrics.get("validation_accuracy") if e.outcome.ok else None,
+                plan=e.candidate.plan,
+                partial=self._partial(e.outcome),
+                seconds=e.outcome.seconds if timed else None,
+            )
+            for e in self.entries()
+        ]
+
+    def _partial(self, outcome: Outcome) -> dict[float, float]:
+        """Return the accuracies at the rungs that a candidate came to, by their share of all epochs."""
+        end = self._ends[-1]
+        return {
+            rung / end: outcome.curve[rung - 1]["validation_accuracy"]
+            for rung in self._ends[:-1]
+            if outcome.gate in ("ok", "stopped") and len(outcome.curve) >= rung
+        }
+
+
+def epochs(outcome: Outcome | None) -> float:
+    """Return how many epochs a candidate was trained that may go on; infinite where it is done with."""
+    if outcome is None:
+        return 0
+    return len(outcome.curve) if outcome.gate == "stopped" else math.inf
+
+
+def proposed(candidate: Candidate, profile: Profile | None) -> Json:
+    """Return a candidate as events hold it."""
+    return {"candidate": candidate.to_json(), "profile": profile.to_json() if profile is not None else None}
+
+
+def _read(value: Json) -> Proposed:
+    profile = value["profile"]
+    return Candidate.from_json(value["candidate"]), Profile.from_json(profile) if profile is not None else None
