@@ -27,7 +27,7 @@ from benchmarks.parts import add_cifar, add_whole, measure, parser_of
 from benchmarks.searches import RULES, Arm
 from llmastool.canonical import Json
 from llmastool.filler.config import FillerConfig
-from llmastool.proposals.questions import Asked
+from llmastool.proposals.asked import Asked
 from llmastool.training.data import prepare
 from tests.filler.server import serve, well
 

@@ -29,12 +29,13 @@ from llmastool.planner.baselines.config import BaselinesConfig
 from llmastool.planner.baselines.evolution import EvolutionConfig
 from llmastool.registry.register import register
 from llmastool.runs import run_folder
-from llmastool.search import Name, Search
+from llmastool.search import Search
+from llmastool.search_config import Name
 from llmastool.training import job
 from llmastool.training.data import DataConfig, prepare
 from llmastool.training.recipe import Recipe
+from llmastool.trees.budget import Budget
 from llmastool.trees.distance import distance, signature
-from llmastool.trees.gates import Budget
 
 PER_ROUND = 6
 MOST_ROUNDS = 30

@@ -24,7 +24,8 @@ from benchmarks.parts import add_cifar, add_whole, measure, parser_of
 from benchmarks.training_parts import layouts, loops, ranks, rungs, starts
 from llmastool.canonical import Json, read_json
 from llmastool.params import Params
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.training.data import DataConfig, load, load_meta, prepare
 from llmastool.trees.catalog import Catalog
 from tests.training.golden import GOLDEN, TOLERANCE, losses

@@ -23,7 +23,8 @@ from benchmarks.mining_parts.registries import SEED, Setting, built
 from benchmarks.parts import measure, parser_of
 from benchmarks.tree_parts.read_in import networks
 from llmastool.canonical import Json, read_json, write_json
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 
 RESULTS = ROOT / "benchmarks" / "results" / "trees.json"
 IN_SHAPE, CLASSES = (4, 3, 32, 32), 10

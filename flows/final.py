@@ -55,7 +55,7 @@ def final(
         get_run_logger().info("%s", summary(metrics))
         numbers = {f"final.{k}": float(v) for k, v in metrics.items() if isinstance(v, int | float)}
         view.send([view.final_record(*one) for one in done], numbers, step=0, finished=True)
-        if (out / "weights.safetensors").exists():
+        if metrics["seeds"]:
             view.send_champion(out, data, _model_name(params.data.name))
         view.settle()
     return metrics

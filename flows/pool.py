@@ -104,7 +104,9 @@ def _elsewhere(
 
     started = {}
     for job, folder in jobs:
-        if done(job, folder) is None:
+        if done(job, folder) is not None:
+            away.forget(job, folder, store)  # killed between taking it back and saying so
+        else:
             errand = away.send(job, folder, store)
             values = {"errand": errand, "config": params.training, "cache": params.runner.cache}
             started[folder] = errand, pool.submit(train_away, values)

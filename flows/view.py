@@ -27,6 +27,10 @@ PROBLEM = "mlflow_problem.json"
 """File in the run folder that says why MLflow lags behind; gone when it does not."""
 
 
+PATIENCE = 600
+"""Seconds after which a run that ends no longer waits for MLflow."""
+
+
 class View:
     """Sends a run to MLflow, one sending at a time, each in a thread of the flow's own pool.
 
@@ -60,7 +64,12 @@ class View:
         self._watch.close()
 
     def send(self, records: Sequence[RunRecord], summary: Mapping[str, float], *, step: int, finished: bool) -> None:
-        """Start sending what is known by now; what MLflow has already is left alone. See `tasks.tracking.track`."""
+        """Start sending what is known by now; what MLflow has already is left alone. See `tasks.tracking.track`.
+
+        While the sending before is under way, nothing is sent but what is `finished`: the next one carries it.
+        """
+        if not finished and self._sending is not None and not self._sending.state.is_final():
+            return
         self._submit(track.submit, self._tracker, records, summary, step=step, finished=finished)
         self._on_their_way = {record.trial_key for record in records}
 
@@ -78,7 +87,9 @@ class View:
         if self._sending is None:
             return True
         sending, self._sending = self._sending, None
-        sending.wait()
+        sending.wait(PATIENCE)
+        if not sending.state.is_final():
+            return self._problem(f"MLflow did not take what it was sent within {PATIENCE} s")
         if not sending.state.is_completed():
             return self._problem(str(sending.state.result(raise_on_failure=False)))
         self._sent |= self._on_their_way

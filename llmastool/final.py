@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +13,13 @@ from llmastool import seeds
 from llmastool.archive import read_archive
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, write_atomic, write_json
-from llmastool.config import require
 from llmastool.errors import DataError
+from llmastool.final_config import FinalConfig
 from llmastool.mining.bundle import Bundle
 from llmastool.outcome import Outcome
+from llmastool.registry.store import Registry
 from llmastool.training.data import load_meta
 from llmastool.training.job import Job
-from llmastool.training.recipe import Recipe
-from llmastool.trees.catalog import Catalog
 from llmastool.trees.export import export
 
 if TYPE_CHECKING:
@@ -29,26 +28,6 @@ if TYPE_CHECKING:
 VERSION = 1
 FILES = {"code": "best.py", "tree": "best.json", "weights": "weights.safetensors"}
 """Files of the winner beside `final.json`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinalConfig:
-    """How the best networks are trained again and tested."""
-
-    top: int = 2
-    """How many networks, the best by validation accuracy first, or where there is one by its estimate."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of their trainings."""
-    recipe: Recipe | None = None
-    """How they are trained; None as in the search."""
-    epochs: int | None = None
-    """Epochs of these trainings; None for those of the recipe."""
-
-    def __post_init__(self) -> None:
-        require(self.top >= 1, "top", "1 or more", self.top)
-        require(bool(self.seeds), "seeds", "at least one seed", self.seeds)
-        require(len(set(self.seeds)) == len(self.seeds), "seeds", "different seeds", self.seeds)
-        require(self.epochs is None or self.epochs >= 1, "epochs", "1 or more", self.epochs)
 
 
 def finalists(archive: Path, config: FinalConfig) -> list[Candidate]:
@@ -160,14 +139,16 @@ def write(
     entries = {e["candidate"]["id"]: e for e in read_archive(archive)["entries"]}
     rows = [_row(candidate, entries[candidate.id], trainings) for candidate, trainings in results]
     winner, trainings = results[0]
-    catalog = Catalog.open(registry)
-    write_atomic(out / FILES["code"], _code(winner, rows[0], catalog, data))
+    bundles = Registry.open(registry).bundles
+    write_atomic(out / FILES["code"], _code(winner, rows[0], bundles, data))
     write_json(out / FILES["tree"], winner.tree.to_json())
     kept = next((folder / FILES["weights"] for _, outcome, folder in trainings if outcome.ok), None)
     if kept is not None:
         shutil.copyfile(kept, out / FILES["weights"])
+    else:
+        (out / FILES["weights"]).unlink(missing_ok=True)  # of another winner
     files = FILES if kept is not None else {k: v for k, v in FILES.items() if k != "weights"}
-    mined = {module: catalog.bundles.get(module.partition(":")[0]) for module in sorted(set(winner.tree.modules()))}
+    mined = {module: bundles.get(module.partition(":")[0]) for module in sorted(set(winner.tree.modules()))}
     origins = {module: _origin(bundle) for module, bundle in mined.items() if bundle is not None}
     write_json(
         out / "final.json",
@@ -178,7 +159,7 @@ def write(
         "test_accuracy_sd": rows[0]["test_accuracy"]["sd"],
         "parameters": rows[0]["parameters"],
         "flops": rows[0]["flops"],
-        "seeds": len(trainings),
+        "seeds": sum(outcome.ok for _, outcome, _ in trainings),
     }
     write_json(out / "metrics.json", metrics)
     return metrics
@@ -205,14 +186,15 @@ def _row(candidate: Candidate, entry: Json, trainings: Sequence[tuple[int, Outco
     }
 
 
-def _code(candidate: Candidate, row: Json, catalog: Catalog, data: Path) -> str:
+def _code(candidate: Candidate, row: Json, bundles: Mapping[str, Bundle], data: Path) -> str:
     meta = load_meta(data)
     mean = row["test_accuracy"]["mean"]
-    tested = f"test accuracy {mean:.2f}% over {len(row['test_accuracy']['seeds'])} seeds" if mean is not None else ""
+    ended = sum(seed["gate"] == "ok" for seed in row["test_accuracy"]["seeds"])
+    tested = f"test accuracy {mean:.2f}% over {ended} seeds" if mean is not None else ""
     notes = [f"data: {meta['name']}, {meta['classes']} classes", f"parameters: {row['parameters']:,}", tested]
     return export(
         candidate.tree,
-        catalog.bundles,
+        bundles,
         in_shape=(1, *meta["shape"]),
         title=f"{candidate.name}: found by LLMasTool",
         notes=[note for note in notes if note],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmastool.canonical import Json, digest, digest_bytes, read_json, write_json
@@ -31,6 +33,15 @@ def place_whole(place: Path, fill: Callable[[Path], object]) -> None:
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)
+
+
+@contextmanager
+def alone_at(place: Path) -> Iterator[None]:
+    """Wait until nobody else on this machine works on a folder. The kernel frees the lock when its holder ends."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_name(f".{place.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def code_digest(folder: Path) -> str:

@@ -28,16 +28,17 @@ def overridden(path: Path, changes: Sequence[str], cache: Path) -> Path:
         return path
     values: object = read_yaml(path, "name it with --params")
     for change in changes:
-        key, equals, text = change.partition("=")
+        key, equals, written = change.partition("=")
         if not equals or not all(key.split(".")):
             raise ConfigError(f"-S {change}: expected key=value, such as search.rounds=5")
         try:
-            value = yaml.safe_load(text)
+            value = yaml.safe_load(written)
         except yaml.YAMLError:
-            raise ConfigError(f"-S {change}: expected a value as YAML writes it, got {text!r}") from None
+            raise ConfigError(f"-S {change}: expected a value as YAML writes it, got {written!r}") from None
         values = _with(values, key.split("."), value)
-    place = cache / digest(values)[:16] / path.name
-    write_atomic(place, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    place = cache / digest(text)[:16] / path.name
+    write_atomic(place, text)
     return place
 
 

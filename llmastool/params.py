@@ -8,17 +8,17 @@ from pathlib import Path
 
 from llmastool.config import from_mapping, require
 from llmastool.filler.config import FillerConfig
-from llmastool.final import FinalConfig
+from llmastool.final_config import FinalConfig
 from llmastool.mining.sources import MiningConfig
 from llmastool.planner.config import PlannerConfig
-from llmastool.registry.register import RegistryConfig
+from llmastool.registry.pool import ProbeConfig
 from llmastool.runner import RunnerConfig
-from llmastool.search import SearchConfig
-from llmastool.start import StartConfig
+from llmastool.search_config import SearchConfig
+from llmastool.start_config import StartConfig
 from llmastool.strict_yaml import read_yaml
 from llmastool.training.data import DataConfig
 from llmastool.training.recipe import Recipe, TrainingConfig
-from llmastool.trees.gates import Budget
+from llmastool.trees.budget import Budget
 
 _CURE = "run from the folder that holds it, or name it with --params"
 
@@ -33,7 +33,7 @@ class Params:
     """The image set."""
     mining: MiningConfig
     """Where modules come from."""
-    registry: RegistryConfig = field(default_factory=RegistryConfig)
+    registry: ProbeConfig = field(default_factory=ProbeConfig)
     """How modules are probed."""
     start: StartConfig = field(default_factory=StartConfig)
     """The start population."""

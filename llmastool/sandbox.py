@@ -230,7 +230,8 @@ def isolation_works() -> bool:
         return False
     raise SandboxError(
         f"the sandbox needs user namespaces, and cannot have them: {problem}. Allow unprivileged user namespaces "
-        f"(sysctl kernel.unprivileged_userns_clone=1), or set {ALLOW_WEAK}=1 to run mined code with limits only"
+        "(sysctl kernel.apparmor_restrict_unprivileged_userns=0, or on Debian kernel.unprivileged_userns_clone=1), "
+        f"or set {ALLOW_WEAK}=1 to run mined code with limits only"
     )
 
 

@@ -7,24 +7,21 @@ was stopped anywhere goes on and ends with the archive that it would have had.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Self
 
 from llmastool import seeds
 from llmastool.archive import Entry, write_archive
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json, append_line, digest_bytes, read_lines
-from llmastool.config import require
 from llmastool.filler.bias import MOST_PREFERENCES, biases
 from llmastool.filler.choose import make_filler
 from llmastool.filler.ledger import exchanges
-from llmastool.halving import HalvingConfig
 from llmastool.outcome import Outcome
 from llmastool.outputs import Stamp, code_digest
-from llmastool.planner.baselines.config import BaselinesConfig
 from llmastool.planner.beliefs import Beliefs
 from llmastool.planner.choose import make_strategy
 from llmastool.planner.explain import edits
@@ -32,54 +29,18 @@ from llmastool.planner.history import tried
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
 from llmastool.progress import Progress, epochs, proposed
+from llmastool.proposals.asked import Asked
 from llmastool.proposals.promising import promising
-from llmastool.proposals.questions import Asked
 from llmastool.registry.store import Registry
 from llmastool.training.data import load_meta
 from llmastool.training.job import Job, Parent, abandon
 from llmastool.training.process import WEIGHTS
-from llmastool.training.proxies_config import ProxiesConfig
-from llmastool.trees.gates import Fell
-from llmastool.trees.observe import BATCH
+from llmastool.trees.budget import Fell
+from llmastool.trees.profile import BATCH
 from llmastool.workbench.client import Workbench
 
 if TYPE_CHECKING:
     from llmastool.params import Params
-
-Name: TypeAlias = Literal["planner", "random", "evolution", "local", "largest"]
-"""A strategy: the planner, or a baseline in its place (`llmastool.planner.baselines`)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """How long the search is, how wide it looks, and what decides in it."""
-
-    rounds: int = 3
-    """Rounds of evolution after the start population, 0 upwards."""
-    per_round: int = 8
-    """Candidates in a round, 1 upwards."""
-    strategy: Name = "planner"
-    """What decides what is tried next."""
-    pool: int = 96
-    """Single edits that are built and shown to the strategy in a round, at most; `per_round` upwards."""
-    doubles: int = 24
-    """Pairs of edits, one after the other, that are built and shown to the planner in a round, 0 upwards."""
-    fresh: int = 8
-    """Networks drawn anew that are built and shown to the planner in a round, 0 upwards."""
-    halving: HalvingConfig = field(default_factory=HalvingConfig)
-    """Which trainings are stopped early, none by default."""
-    proxies: ProxiesConfig = field(default_factory=ProxiesConfig)
-    """Cheap proxies that are worked out before networks are chosen, none by default."""
-    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
-    """Settings of the other strategies."""
-
-    def __post_init__(self) -> None:
-        require(self.rounds >= 0, "rounds", "0 or more", self.rounds)
-        require(self.per_round >= 1, "per_round", "1 or more", self.per_round)
-        require(self.strategy in get_args(Name), "strategy", f"one of {', '.join(get_args(Name))}", self.strategy)
-        require(self.pool >= self.per_round, "pool", f"at least per_round ({self.per_round})", self.pool)
-        require(self.doubles >= 0, "doubles", "0 or more", self.doubles)
-        require(self.fresh >= 0, "fresh", "0 or more", self.fresh)
 
 
 class Search:
@@ -148,11 +109,10 @@ class Search:
         return self._progress.waiting()
 
     def prepare(self) -> None:
-        """Do what later rounds need whatever comes of this one, while its trainings run."""
+        """Do what the next round needs whatever comes of this one, while its trainings run."""
         config = self.params.search
         if isinstance(self.strategy, Planner) and self.round < config.rounds:
-            most = len(self._progress.candidates()) + (config.rounds - self.round) * config.per_round
-            self.strategy.prepare(most, rungs=bool(config.halving.rungs))
+            self.strategy.prepare(len(self._progress.candidates()), rungs=bool(config.halving.rungs))
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what became of candidates. What is known already is not taken twice."""

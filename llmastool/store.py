@@ -10,11 +10,13 @@ import tarfile
 import tempfile
 import uuid
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmastool.addresses import without_credentials
 from llmastool.errors import LLMasToolError
-from llmastool.outputs import place_whole
+from llmastool.outputs import alone_at, place_whole
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -43,16 +45,29 @@ class Store:
         try:
             found: tuple[AbstractFileSystem, str] = fsspec.url_to_fs(self.url)
         except (ValueError, ImportError) as error:
-            raise StoreError(f"store {url}: expected a folder or a URL that fsspec knows: {error}") from None
+            raise StoreError(f"{self}: expected a folder or a URL that fsspec knows: {error}") from None
         self._fs, self._root = found
 
+    def __str__(self) -> str:
+        return f"store {without_credentials(self.url)}"
+
     def holds(self, name: str) -> bool:
-        """Return whether there is a folder of this name. Another machine may have put it there just now."""
+        """Return whether there is a folder of this name. Another machine may have put it there just now.
+
+        Raises:
+            OSError: that cannot be told just now. (What fsspec calls `exists` would take it for no.)
+        """
         self._fs.invalidate_cache()
-        return bool(self._fs.exists(self._path(name)))
+        try:
+            self._fs.info(self._path(name))
+        except FileNotFoundError:
+            return False
+        return True
 
     def put(self, name: str, folder: Path, *, without: Collection[str] = ()) -> None:
         """Keep a folder under a name; it is there whole or not at all. What was there before goes.
+
+        Files and folders are kept; links, pipes and the like, which foreign code may have left, are not.
 
         Args:
             name: of the folder; may have parts, as in `trials/x`.
@@ -65,7 +80,7 @@ class Store:
             with tarfile.open(fileobj=packed, mode="w") as tar:
                 for item in sorted(folder.iterdir()):
                     if item.name not in without:
-                        tar.add(item, item.name)
+                        tar.add(item, item.name, filter=_plain)
             packed.seek(0)
             self._fs.makedirs(self._fs._parent(path), exist_ok=True)
             with self._fs.open(beside, "wb") as file:
@@ -89,36 +104,44 @@ class Store:
         Raises:
             StoreError: there is none of this name.
         """
+        place_whole(place, lambda folder: self._unpack(name, folder))
+
+    def _unpack(self, name: str, folder: Path) -> None:
         if not self.holds(name):
-            raise StoreError(f"store {self.url}: expected {name} in it, found nothing; is that place shared?")
-
-        def fill(folder: Path) -> None:
-            with self._fs.open(self._path(name), "rb") as file, tarfile.open(fileobj=_whole(file), mode="r:") as tar:
-                tar.extractall(folder, filter="data")
-
-        place_whole(place, fill)
+            raise StoreError(f"{self}: expected {name} in it, found nothing; is that place shared?")
+        with self._fs.open(self._path(name), "rb") as file, tarfile.open(fileobj=_whole(file), mode="r:") as tar:
+            tar.extractall(folder, filter="data")
 
     def kept(self, name: str, cache: Path) -> Path:
-        """Return a folder under `cache` with what is kept under a digest; taken out of the store once.
+        """Return a folder under `cache` with what is kept under a digest; taken out of the store once for a machine.
 
         Raises:
             StoreError: there is none of this name, or its content is not that of its name.
         """
         place = cache / name
+
+        def fill(folder: Path) -> None:
+            self._unpack(name, folder)
+            if folder_digest(folder) != name:
+                raise StoreError(f"{self}: the content of {name} is not that of its name; remove it there")
+
         if not place.is_dir():
-            self.take(name, place)
-            if folder_digest(place) != name:
-                place.rename(cache / f"{name}.broken-{uuid.uuid4().hex[:8]}")
-                raise StoreError(f"store {self.url}: the content of {name} is not that of its name; remove it there")
+            with alone_at(place):
+                if not place.is_dir():
+                    place_whole(place, fill)
         return place
 
     def remove(self, name: str) -> None:
         """Remove a folder from the store where it is there."""
-        if self.holds(name):
+        with suppress(FileNotFoundError):
             self._fs.rm_file(self._path(name))
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}.tar"
+
+
+def _plain(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return item if item.isreg() or item.isdir() else None
 
 
 def folder_digest(folder: Path) -> str:

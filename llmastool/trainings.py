@@ -46,9 +46,8 @@ def train_all(
     try:
         meanwhile()
         return [future.result() for future in futures]
-    except KeyboardInterrupt:
-        pool.shutdown(wait=False, cancel_futures=True)
+    except Exception:
+        pool.shutdown(cancel_futures=True)
         raise
     finally:
-        for future in futures:
-            future.cancel()
+        pool.shutdown(wait=False, cancel_futures=True)

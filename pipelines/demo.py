@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flows.server import prefect_server
-from llmastool.canonical import Json, read_json
+from llmastool.canonical import Json, read_json, write_atomic
 from llmastool.errors import LLMasToolError
 
 STAGES_FOUND = ("found", "sliced", "loaded", "built", "forward", "backward", "contract")
@@ -54,12 +54,13 @@ def _repro(changes: Sequence[str], params: Path = Path("params.yaml")) -> int:
     Returns:
         Its exit status.
     """
+    if not changes:
+        return _dvc([])
     before = params.read_text()
     try:
         return _dvc(changes)
     finally:
-        if params.read_text() != before:
-            params.write_text(before)
+        write_atomic(params, before)
 
 
 def _dvc(changes: Sequence[str]) -> int:
@@ -122,7 +123,8 @@ def _final_lines(final: Mapping[str, Json]) -> Iterator[str]:
     for one in final["finalists"]:
         test = one["test_accuracy"]
         if test and test.get("mean") is not None:
-            seeds = f"over {len(test['seeds'])} seed" + ("s" if len(test["seeds"]) > 1 else "")
+            ended = sum(seed["gate"] == "ok" for seed in test["seeds"])
+            seeds = f"over {ended} seed" + ("s" if ended > 1 else "")
             spread = f" ± {test['sd']:.2f}" if test["sd"] is not None else ""
             mark = ", the winner by validation" if one["id"] == final["best"] else ""
             yield f"test accuracy of {one['name']}: {test['mean']:.2f}%{spread} {seeds}{mark}"

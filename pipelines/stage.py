@@ -11,6 +11,7 @@ import errno
 import functools
 import importlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -151,7 +152,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
 @functools.cache
 def _again() -> str:
     """Return the command that goes on: DVC's where DVC runs the stage, else this one."""
-    return "dvc repro" if "DVC_STAGE" in os.environ else f"python -m pipelines.stage {' '.join(sys.argv[1:])}"
+    return "dvc repro" if "DVC_STAGE" in os.environ else f"python -m pipelines.stage {shlex.join(sys.argv[1:])}"
 
 
 def _fail(message: str) -> int:

@@ -1,1 +1,1 @@
-"""Prefect tasks: a library call each, with retries, a time limit and a cache key. MLflow lives here."""
+"""Prefect tasks: a library call each, with a tag, and retries where a failure may pass. MLflow lives here."""

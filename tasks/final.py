@@ -15,7 +15,7 @@ from llmastool.canonical import Json, write_atomic
 
 if TYPE_CHECKING:
     from llmastool.candidate import Candidate
-    from llmastool.final import FinalConfig
+    from llmastool.final_config import FinalConfig
     from llmastool.outcome import Outcome
 
     Trainings: TypeAlias = Sequence[tuple[int, Outcome, Path]]

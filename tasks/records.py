@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from llmastool.addresses import without_credentials
 from llmastool.canonical import Json
 
 if TYPE_CHECKING:
@@ -153,13 +154,13 @@ def tree_diff(parent: Tree | None, child: Tree) -> str:
 
 
 def flatten(value: Mapping[str, Json], prefix: str = "") -> dict[str, str]:
-    """Return a nested mapping as one level with dotted keys, values cut to `TEXT_LIMIT`."""
+    """Return a nested mapping as one level with dotted keys, values cut to `TEXT_LIMIT` and without passwords."""
     flat: dict[str, str] = {}
     for name, item in value.items():
         if isinstance(item, Mapping):
             flat.update(flatten(item, f"{prefix}{name}."))
         else:
-            flat[f"{prefix}{name}"] = str(item)[:TEXT_LIMIT]
+            flat[f"{prefix}{name}"] = without_credentials(str(item))[:TEXT_LIMIT]
     return flat
 
 

@@ -13,15 +13,14 @@ from llmastool.canonical import Json
 if TYPE_CHECKING:
     from llmastool.filler.config import FillerConfig
     from llmastool.registry.away import Batch
-    from llmastool.registry.pool import RunsJobs
-    from llmastool.registry.register import RegistryConfig
+    from llmastool.registry.pool import ProbeConfig, RunsJobs
 
 
 # Not cached here: the library keeps each probe's result in a file of its own, and a stopped run goes on from that.
 # Not retried: what fails in a probe is a result, and what fails around it (sandbox, disk) is for the user to mend.
 @task(name="register", tags=["registry"], cache_policy=NO_CACHE)
 def register_bundles(
-    bundles: Path, out: Path, config: RegistryConfig, cache: Path, filler: FillerConfig, runs: RunsJobs | None = None
+    bundles: Path, out: Path, config: ProbeConfig, cache: Path, filler: FillerConfig, runs: RunsJobs | None = None
 ) -> dict[str, Json]:
     """Probe all bundles, write the registry into `out` and return its summary; see `llmastool.registry.incremental`.
 

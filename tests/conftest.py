@@ -116,9 +116,10 @@ def registry_folder(small_source: Path, tmp_path_factory: pytest.TempPathFactory
     """A registry of that source and of `torch.nn`, made in the sandbox."""
     from llmastool.mining.mine import mine_source, write
     from llmastool.mining.sources import SourceSpec
-    from llmastool.registry.register import RegistryConfig, register
+    from llmastool.registry.pool import ProbeConfig
+    from llmastool.registry.register import register
 
     folder = tmp_path_factory.mktemp("registry")
     write([mine_source(SourceSpec(kind="path", path=str(small_source)))], folder / "mined")
-    register(folder / "mined", folder / "registry", RegistryConfig(), folder / "probes.jsonl")
+    register(folder / "mined", folder / "registry", ProbeConfig(), folder / "probes.jsonl")
     return folder / "registry"

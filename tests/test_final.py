@@ -95,6 +95,11 @@ def test_the_best_by_validation_are_trained_and_tested_and_the_winner_exported(
     argv = [sys.executable, "-I", "-c", code, str(out), str(tmp_path / "given.pt")]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "True"
 
+    late = [(seed, Outcome(candidate=chosen[1].id, gate="timeout"), folder) for seed, _, folder in results[1][1]]
+    metrics = final.write(out, archive, [(chosen[1], late)], registry_folder, data)
+    assert metrics["seeds"] == 0 and metrics["test_accuracy_mean"] is None
+    assert not (out / "weights.safetensors").exists(), "those of another winner"
+
 
 def test_the_finalists_are_those_that_are_believed_to_be_best(registry_folder: Path, tmp_path: Path) -> None:
     catalog = Catalog.open(registry_folder)

@@ -144,3 +144,20 @@ def test_the_library_imports_without_prefect_dvc_and_mlflow() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "blocked: prefect"
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("llmastool.params", {"torch", "scipy", "pymc", "polars", "PIL"}),
+        ("llmastool.registry.register", {"torch", "scipy", "pymc"}),
+        ("llmastool.search", {"torch", "pymc"}),
+        ("llmastool.final", {"torch", "scipy", "pymc"}),
+        ("llmastool.report", {"torch", "scipy", "pymc"}),
+        ("flows.mine", {"torch", "scipy", "pymc"}),
+    ],
+)
+def test_a_stage_does_not_wait_for_packages_that_it_does_not_need(module: str, unneeded: set[str]) -> None:
+    code = f"import sys, {module}; print(*sorted({unneeded!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

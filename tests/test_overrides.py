@@ -32,6 +32,12 @@ def test_what_is_no_change_is_refused(change: str, tmp_path: Path) -> None:
         overridden(ROOT / "params.yaml", [change], tmp_path)
 
 
+@pytest.mark.parametrize("change", ["training.seconds=.inf", "training.seconds=.nan", "seed=2026-11-29", "data.name=1"])
+def test_values_that_no_parameter_takes_are_refused_when_they_are_read(change: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=change.partition("=")[0].rpartition(".")[2]):
+        Params.load(overridden(ROOT / "params.yaml", [change], tmp_path))
+
+
 def test_an_unknown_key_is_said_as_in_the_file(tmp_path: Path) -> None:
     path = overridden(ROOT / "params.yaml", ["search.roundz=3"], tmp_path)
     with pytest.raises(ConfigError, match=r"params\.search\.roundz: unknown key; did you mean 'rounds'\?"):

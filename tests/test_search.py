@@ -17,8 +17,7 @@ from llmastool.filler.config import FillerConfig
 from llmastool.filler.ledger import exchanges
 from llmastool.outcome import Outcome
 from llmastool.params import Params
-from llmastool.planner.config import PlannerConfig
-from llmastool.planner.model import PosteriorConfig
+from llmastool.planner.config import PlannerConfig, PosteriorConfig
 from llmastool.planner.plan import FRESH
 from llmastool.search import Search
 from llmastool.training import job as training

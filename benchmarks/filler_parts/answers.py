@@ -17,7 +17,7 @@ from llmastool.filler.choose import make_filler
 from llmastool.filler.config import FillerConfig
 from llmastool.filler.ledger import exchanges
 from llmastool.filler.question import Fill
-from llmastool.proposals.questions import Asked
+from llmastool.proposals.asked import Asked
 from llmastool.trees.profile import Profile
 
 

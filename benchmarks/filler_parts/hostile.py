@@ -15,7 +15,7 @@ from benchmarks.searches import DIGITS, Arm, evaluated
 from llmastool.canonical import Json
 from llmastool.filler.choose import make_filler
 from llmastool.filler.config import FillerConfig
-from llmastool.proposals.questions import Asked
+from llmastool.proposals.asked import Asked
 from tests.filler.server import Backend, answer, completion, drip, fixed, hang, serve, well
 
 Reply = Callable[[Backend, BaseHTTPRequestHandler, dict[str, Any]], None]

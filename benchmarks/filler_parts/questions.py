@@ -12,8 +12,8 @@ from benchmarks.machine import ROOT
 from llmastool.canonical import dumps, write_atomic
 from llmastool.params import Params
 from llmastool.planner.plan import Plan, Wishes
-from llmastool.proposals.questions import Asked
-from llmastool.trees.gates import Budget
+from llmastool.proposals.asked import Asked
+from llmastool.trees.budget import Budget
 from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree
 from llmastool.workbench.client import Workbench

@@ -20,7 +20,8 @@ from llmastool.training.loop import Data, seed_generators, train
 from llmastool.training.recipe import Recipe
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.observe import BATCH, Network
+from llmastool.trees.observe import Network
+from llmastool.trees.profile import BATCH
 
 REPEATS = 3
 SIZE = 8192

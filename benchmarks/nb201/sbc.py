@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmastool import seeds
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.hyper import JITTER, Evidence
 from llmastool.planner.kernels import covariances, select
-from llmastool.planner.model import PosteriorConfig, sample
+from llmastool.planner.model import sample
 from llmastool.planner.space import Coordinates
 from llmastool.planner.table import Floats
 

@@ -17,7 +17,8 @@ from llmastool.mining.mine import mine_source, write
 from llmastool.mining.sources import SourceSpec
 from llmastool.planner.plan import FRESH, Option, Wishes
 from llmastool.planner.table import Table
-from llmastool.registry.register import RegistryConfig, register
+from llmastool.registry.pool import ProbeConfig
+from llmastool.registry.register import register
 from llmastool.registry.store import Registry
 from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree
@@ -168,7 +169,7 @@ def registry(work: Path) -> Path:
     folder = work / "registry"
     if not folder.exists():
         write([mine_source(SourceSpec(kind="path", path=str(SOURCE)))], work / "mined")
-        register(work / "mined", folder, RegistryConfig(), work / "probes.jsonl")
+        register(work / "mined", folder, ProbeConfig(), work / "probes.jsonl")
     return folder
 
 

@@ -20,16 +20,16 @@ REPEATS = 5
 
 
 def candidates(folder: Path, number: int) -> Json:
-    """Search until there are so many candidates, and return what was measured; a search that ended is not repeated."""
+    """Search until there are so many candidates, and return what was measured."""
     rounds = -(-(number - 2) // PER_ROUND)
-    if not (folder / "params.yaml").exists():
-        lay_out(folder)
-        text = (folder / "params.yaml").read_text()
-        text = text.replace("rounds: 2, per_round: 3, pool: 12", f"rounds: {rounds}, per_round: {PER_ROUND}, pool: 48")
-        text = text.replace("recipe: {epochs: 2}", "recipe: {epochs: 1}")
-        (folder / "params.yaml").write_text(text)
-        for name in ("prepare", "mine", "registry"):
-            finish(folder, name)
+    shutil.rmtree(folder, ignore_errors=True)
+    lay_out(folder)
+    text = (folder / "params.yaml").read_text()
+    text = text.replace("rounds: 2, per_round: 3, pool: 12", f"rounds: {rounds}, per_round: {PER_ROUND}, pool: 48")
+    text = text.replace("recipe: {epochs: 2}", "recipe: {epochs: 1}")
+    (folder / "params.yaml").write_text(text)
+    for name in ("prepare", "mine", "registry"):
+        finish(folder, name)
     start = time.monotonic()
     with started(folder, "search") as stage, watched((stage.pid,)) as seen:
         _, err = stage.communicate(timeout=6 * 3600)

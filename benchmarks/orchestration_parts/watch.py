@@ -80,8 +80,13 @@ def resident(process: int) -> int | None:
         return None
 
 
-def growth(sizes: list[tuple[float, int]], after: float) -> int:
-    """Return by how many bytes memory was larger at the end than after so many seconds; medians of ten looks."""
+def growth(sizes: list[tuple[float, int]], after: float) -> int | None:
+    """Return by how many bytes memory was larger at the end than after so many seconds; medians of ten looks.
+
+    None where it ended before.
+    """
     early = [size for at, size in sizes if at >= after][:10]
+    if not early:
+        return None
     late = [size for _, size in sizes][-10:]
     return int(statistics.median(late) - statistics.median(early))

@@ -13,7 +13,7 @@ from benchmarks.nb201.runs import Problem
 from benchmarks.nb201.sbc import ranks
 from benchmarks.nb201.space import Space
 from llmastool.canonical import Json
-from llmastool.planner.model import PosteriorConfig
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.posterior import Posterior, fit
 from llmastool.planner.space import FeatureSpace
 

@@ -12,7 +12,7 @@ from benchmarks.searches import QUICK, Arm, Task
 from llmastool.canonical import Json
 from llmastool.halving import HalvingConfig
 from llmastool.training.data import DataConfig
-from llmastool.trees.gates import Budget
+from llmastool.trees.budget import Budget
 
 ARMS = {
     "planner with halving": Arm(halving=HalvingConfig(rungs=(1, 3))),

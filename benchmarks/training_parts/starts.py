@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmastool.canonical import Json
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.training import job
 from llmastool.training.data import DataConfig, load_meta, prepare
 from llmastool.training.job import Job

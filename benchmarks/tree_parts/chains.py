@@ -22,11 +22,12 @@ from llmastool.canonical import Json
 from llmastool.errors import EditRefused
 from llmastool.modes import quiet
 from llmastool.registry.capture import watching
+from llmastool.trees.budget import Budget, Fell, check_profile
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.donors import Donors
 from llmastool.trees.edits import Applied, apply
-from llmastool.trees.gates import Budget, Fell, check, check_profile, real_pass
+from llmastool.trees.gates import check, real_pass
 from llmastool.trees.moves import Group, Moves
 from llmastool.trees.observe import Network
 from llmastool.trees.offers import Move

@@ -15,10 +15,11 @@ from benchmarks.mining_parts.forked import Tell, Work
 from llmastool.canonical import Json
 from llmastool.errors import EditRefused
 from llmastool.registry.capture import watching
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.distance import distance, signature
 from llmastool.trees.edits import apply
-from llmastool.trees.gates import Budget, Fell, check
+from llmastool.trees.gates import check
 from llmastool.trees.moves import Moves
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree

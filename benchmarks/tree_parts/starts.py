@@ -9,8 +9,9 @@ from benchmarks.tree_parts.read_in import maker, originals
 from llmastool.canonical import Json
 from llmastool.errors import LLMasToolError
 from llmastool.registry.store import Registry
+from llmastool.trees.budget import Budget
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.gates import Budget, check
+from llmastool.trees.gates import check
 from llmastool.trees.read import read_from
 
 

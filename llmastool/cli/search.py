@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from llmastool.cli.options import add_folder, add_params
 from llmastool.cli.stages import write_prepared
-from llmastool.errors import LLMasToolError
+from llmastool.errors import DataError, LLMasToolError
 
 if TYPE_CHECKING:
     from llmastool.cli.live import Live
@@ -54,15 +54,21 @@ def search(arguments: argparse.Namespace) -> None:
     """Run `llmastool search`.
 
     Raises:
+        DataError: the prepared images are others than the parameters ask for.
         LLMasToolError: parameters, data or registry are missing or wrong.
     """
     from llmastool.params import Params
-    from llmastool.training.data import META
+    from llmastool.training.data import META, asked, load_meta
 
     params = Params.load(arguments.params)
     if not (arguments.data / META).exists():
         print(f"preparing {params.data.name} ...", file=sys.stderr)
         write_prepared(params, arguments.data)
+    elif load_meta(arguments.data).get("asked") != asked(params.data, params.seed):
+        raise DataError(
+            f"{arguments.data}: expected images as {arguments.params} asks for them, found others "
+            "(another set, share, limit or seed); make them with `llmastool prepare`"
+        )
     _search(params, arguments.data, arguments.registry, arguments.out, arguments.runs)
 
 
@@ -70,11 +76,12 @@ def resume(arguments: argparse.Namespace) -> None:
     """Run `llmastool resume`.
 
     Raises:
-        ResumeError: there is no such run, or it was begun by a version that kept no parameters.
+        ResumeError: there is no such run, or it was begun with other images, another registry or another version.
     """
     from llmastool.canonical import read_json
     from llmastool.config import from_mapping
     from llmastool.params import Params
+    from llmastool.runs import run_folder
 
     folder = arguments.folder or _last(arguments.runs)
     kept = folder / INVOCATION
@@ -83,6 +90,11 @@ def resume(arguments: argparse.Namespace) -> None:
     value = read_json(kept)
     params = from_mapping(Params, value["params"], "params")
     data, registry, out = (Path(value[name]) for name in ("data", "registry", "out"))
+    if run_folder(folder.parent, params, data, registry) != folder:
+        raise ResumeError(
+            f"{folder}: was begun with other images in {data}, another registry in {registry}, or by another version; "
+            "bring them back, or begin a search with `llmastool search`"
+        )
     _search(params, data, registry, out, folder.parent)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +94,12 @@ def final(arguments: argparse.Namespace) -> None:
     with only_writer(arguments.out), only_writer(run):
         best = finalists(archive, params.final)
         trainings = final_trainings(best, params, arguments.registry, arguments.data, run)
-        outcomes = train_all([(t.job, t.folder) for t in trainings], params.training)
+        try:
+            outcomes = train_all([(t.job, t.folder) for t in trainings], params.training)
+        except KeyboardInterrupt:
+            # As in `llmastool search`: what trains is not waited for.
+            print("llmastool: stopped; what is done is kept, the same command goes on", file=sys.stderr, flush=True)
+            os._exit(130)
         results = by_network(best, trainings, outcomes)
         metrics = write(arguments.out, archive, results, arguments.registry, arguments.data)
     print(summary(metrics))

@@ -175,7 +175,7 @@ def _looked_at(arguments: argparse.Namespace) -> tuple[Tree, Profile, Mapping[st
 def _with_shape(arguments: argparse.Namespace) -> tuple[Tree, tuple[int, ...]]:
     """Return a tree, and the shape of its input with a batch that can be trained on."""
     from llmastool.registry.query import shape_of
-    from llmastool.trees.observe import BATCH
+    from llmastool.trees.profile import BATCH
 
     tree, data_shape = _read(arguments.tree)
     shape = shape_of(arguments.shape) if arguments.shape is not None else data_shape

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path, PurePosixPath
 
+from llmastool.addresses import without_credentials
 from llmastool.errors import SourceError
 from llmastool.mining.archives import check_total, checked, is_kept, readmes_of
 from llmastool.mining.fetch import Fetched
@@ -22,8 +23,6 @@ _SECONDS = 900
 """Longest that git may take for one command."""
 
 _REGULAR = (b"100644", b"100755", b"100664")
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 _ELSEWHERE = (
     "DIR",
@@ -55,7 +54,7 @@ def fetch_commit(spec: SourceSpec) -> Fetched:
         root=root,
         prefix=prefix,
         version=commit,
-        origin=_CREDENTIALS.sub("", spec.url),
+        origin=without_credentials(spec.url),
         licence=licence_of_texts(licences),
         texts=readmes_of(members),
     )
@@ -142,9 +141,9 @@ class _Git:
         except subprocess.TimeoutExpired:
             raise SourceError(f"{where}: expected it within {_SECONDS} s; git was still busy; try again") from None
         if done.returncode != 0:
-            lines = _CREDENTIALS.sub("", done.stderr.decode("utf-8", "replace")).strip().splitlines()
+            lines = without_credentials(done.stderr.decode("utf-8", "replace")).strip().splitlines()
             said = next((x for x in lines if x.startswith(("fatal:", "error:"))), lines[-1] if lines else "nothing")
-            url = _CREDENTIALS.sub("", self.spec.url)
+            url = without_credentials(self.spec.url)
             raise SourceError(f"{where}: expected commit {self.spec.commit!r} of {url}; git says: {said}")
         return done.stdout
 

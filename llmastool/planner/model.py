@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from llmastool.canonical import Json
-from llmastool.config import require
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.hyper import JITTER, Evidence, Mode
 from llmastool.planner.table import Floats
 from llmastool.planner.threads import one_thread
@@ -35,43 +35,6 @@ ACCEPT = 0.95
 
 class PlannerWarning(UserWarning):
     """The planner goes on, but what it goes on is weaker than it should be."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PosteriorConfig:
-    """How the posterior is computed."""
-
-    method: Literal["nuts", "fit"] = "nuts"
-    """`nuts` draws from the posterior by PyMC's model; `fit` spreads over the normal distribution around its mode, in a
-    tenth of the time and without the half minute that compiling the model takes once."""
-    draws: int = 700
-    """Draws kept per chain."""
-    tune: int = 300
-    """Draws per chain that tune the sampler and are thrown away."""
-    chains: int = 4
-    """Chains; 2 or more, without which convergence cannot be judged."""
-    cores: int = 2
-    """Chains run at the same time. The result does not depend on it."""
-    thinned: int = 16
-    """Draws over which predictions are averaged."""
-    length: float = 1.0
-    """Length scale of the Matern kernels, in units of distance; two networks lie about 1.4 apart."""
-    most: int = 600
-    """Observations that are looked at; of more, the better ones and an even choice of the others."""
-    costs: bool = True
-    """Whether what networks cost (size, depth, ways) is looked at."""
-    functions: bool = False
-    """Whether what modules do is looked at, too: for registries of which most modules are seen once, if at all."""
-
-    def __post_init__(self) -> None:
-        require(self.method in ("nuts", "fit"), "method", "nuts or fit", self.method)
-        require(self.draws >= 50, "draws", "50 or more", self.draws)
-        require(self.tune >= 50, "tune", "50 or more", self.tune)
-        require(self.chains >= 2, "chains", "2 or more", self.chains)
-        require(self.cores >= 1, "cores", "1 or more", self.cores)
-        require(1 <= self.thinned <= self.draws * self.chains, "thinned", "1 to draws * chains", self.thinned)
-        require(self.length > 0, "length", "more than 0", self.length)
-        require(self.most >= 20, "most", "20 or more", self.most)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from llmastool.config import require
 from llmastool.planner.archive import usable
+from llmastool.planner.config import ObjectiveConfig
 from llmastool.planner.plan import Record
 from llmastool.planner.pool import Pool
 from llmastool.planner.table import Floats
 from llmastool.planner.warp import Warp
-from llmastool.trees.profile import Profile
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
-    """What is to be improved. A limit on size is no objective but a gate: see `budget`."""
-
-    kind: Literal["accuracy", "price", "front"] = "accuracy"
-    """Validation accuracy; validation accuracy less a price on cost; or all that no other network beats in both."""
-    cost: str = "parameters"
-    """What costs: `parameters`, `flops` (multiply-adds for one image), or a number of `Profile.extra`, as a latency."""
-    price: float = 0.0
-    """Percentage points for a million of the cost's units, 0 upwards; for `price` alone."""
-
-    def __post_init__(self) -> None:
-        require(self.kind in ("accuracy", "price", "front"), "kind", "accuracy, price or front", self.kind)
-        require(bool(self.cost), "cost", "parameters, flops or the name of a measure", self.cost)
-        require(0 <= self.price < float("inf"), "price", "a finite number from 0", self.price)
-
-    def of(self, profile: Profile) -> float:
-        """Return what a network costs; infinite where it was not measured."""
-        if self.cost in ("parameters", "flops"):
-            return float(getattr(profile, self.cost))
-        return float(profile.extra.get(self.cost, float("inf")))
-
-    def reward(self, accuracy: float, profile: Profile) -> float:
-        """Return the number by which networks are ranked, in percentage points."""
-        return accuracy - self.charge(profile)
-
-    def charge(self, profile: Profile) -> float:
-        """Return what a network's cost takes from its accuracy, in percentage points."""
-        # What was not measured costs infinitely much, but nothing where nothing has a price.
-        return self.price * self.of(profile) / 1e6 if self.kind == "price" and self.price else 0.0
 
 
 def front(records: Sequence[Record], config: ObjectiveConfig) -> list[Record]:

@@ -46,14 +46,14 @@ class Planner:
         self.edits, self.doubles, self.fresh = edits, doubles, fresh
         self._table = table or Table()
 
-    def prepare(self, most: int, *, rungs: bool) -> None:
-        """Do what later rounds need whatever comes of this one.
+    def prepare(self, known: int, *, rungs: bool) -> None:
+        """Do what the next round needs whatever comes of this one.
 
         Args:
-            most: networks that will have been evaluated in the end; of too few, nothing is believed.
+            known: networks that will have been evaluated by then; of too few, nothing is believed.
             rungs: as in `llmastool.planner.posterior.prepare`.
         """
-        if most >= self.config.min_observations:
+        if known >= self.config.min_observations:
             posterior.prepare(self.config.posterior, rungs=rungs)
 
     def elites(self, records: Sequence[Record]) -> list[str]:

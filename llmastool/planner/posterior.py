@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from llmastool.errors import LLMasToolError
 from llmastool.planner import model
 from llmastool.planner.archive import is_usable
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.hyper import Evidence
 from llmastool.planner.kernels import RUNG, by_name, covariances, select
-from llmastool.planner.model import Diagnostics, Draws, PosteriorConfig, sample
+from llmastool.planner.model import Diagnostics, Draws, sample
 from llmastool.planner.pool import Pool, Trained
 from llmastool.planner.space import FeatureSpace
 from llmastool.planner.table import Floats, Values

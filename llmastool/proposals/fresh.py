@@ -9,7 +9,8 @@ from itertools import islice
 import numpy as np
 
 from llmastool.proposals.trials import Trials, drawn_group
-from llmastool.start import Skeleton, skeleton, variant
+from llmastool.start import skeleton, variant
+from llmastool.start_config import Skeleton
 from llmastool.trees.moves import Moves
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree

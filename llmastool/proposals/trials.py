@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from llmastool.errors import EditRefused
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.edits import Edit, apply
-from llmastool.trees.gates import Budget, Fell, check
+from llmastool.trees.gates import check
 from llmastool.trees.moves import Group
 from llmastool.trees.observe import Network
 from llmastool.trees.profile import Shape

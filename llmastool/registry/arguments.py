@@ -21,6 +21,7 @@ from torch import nn
 from llmastool.canonical import Json, dumps
 from llmastool.mining.bundle import CallSite
 from llmastool.registry.inputs import CHANNELS, SIZE
+from llmastool.registry.seen import Sighting
 from llmastool.registry.values import plain_name
 
 IDENTITY: Json = {"$tree": {"module": "torch.nn.Identity"}}
@@ -68,26 +69,6 @@ class Proposal:
     args: dict[str, Json]
     origin: str
     """`call site`, `seen in ...`, `defaults`, `names` or `solved`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sighting:
-    """A constructor call of a class that was seen while other code of its source ran."""
-
-    args: dict[str, Json]
-    calls: tuple[Json, ...]
-    """What the module was called with then: tensors by shape and type."""
-    origin: str
-    """Where it was seen, in words: `seen in timm.models.resnet.resnet18`."""
-
-    def to_json(self) -> Json:
-        """Return a JSON value that `from_json` reads back."""
-        return {"args": self.args, "calls": list(self.calls), "origin": self.origin}
-
-    @staticmethod
-    def from_json(value: Json) -> Sighting:
-        """Read what `to_json` wrote."""
-        return Sighting(args=value["args"], calls=tuple(value["calls"]), origin=value["origin"])
 
 
 def proposals(

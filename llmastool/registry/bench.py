@@ -21,7 +21,7 @@ from torch import nn
 from llmastool.canonical import Json, dumps
 from llmastool.meta import shapes_only
 from llmastool.mining.bundle import CallSite
-from llmastool.registry.arguments import Proposal, Sighting, proposals
+from llmastool.registry.arguments import Proposal, proposals
 from llmastool.registry.call import PLAIN, Call, example
 from llmastool.registry.infer import Point
 from llmastool.registry.inputs import Input, guesses, related, shapes, size_words
@@ -29,6 +29,7 @@ from llmastool.registry.lighter import HEAVY_PARAMETERS, Cost, lighter, plain
 from llmastool.registry.patience import TookTooLong, patience
 from llmastool.registry.repair import lengths, repairs
 from llmastool.registry.runner import PATIENCE, Runner, count_flops, find_output, forward, parameters
+from llmastool.registry.seen import Sighting
 from llmastool.registry.traits import keeps_samples_apart
 from llmastool.trees.profile import Layout, Shape
 

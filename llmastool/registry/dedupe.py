@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle
 from llmastool.mining.structure import exact, structure
-from llmastool.registry.fingerprint import same
 from llmastool.registry.record import Duplicate, Kind, Probe
 
 
@@ -42,6 +43,14 @@ def duplicates(probes: Sequence[Probe], bundles: Mapping[str, Bundle]) -> dict[s
                     kind = "structural"
             found[module] = Duplicate(of=first, kind=kind)
     return found
+
+
+def same(one: Json, other: Json) -> bool:
+    """Return whether two fingerprints (`llmastool.registry.fingerprint`) speak for the same function."""
+    if not one or not other or one["key"] != other["key"]:
+        return False
+    pairs = zip(one["values"], other["values"], strict=True)
+    return all(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-4) for a, b in pairs)
 
 
 def _rank(probe: Probe, bundle: Bundle | None) -> tuple[bool, int, int, str]:

@@ -62,14 +62,6 @@ def fingerprint(build: Build, contract: Contract) -> Json:
     return {"key": digest(key)[:16], "values": [float(f"{v:.5g}") for v in values]}
 
 
-def same(one: Json, other: Json) -> bool:
-    """Return whether two fingerprints speak for the same function."""
-    if not one or not other or one["key"] != other["key"]:
-        return False
-    pairs = zip(one["values"], other["values"], strict=True)
-    return all(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-4) for a, b in pairs)
-
-
 def _standard(contract: Contract) -> tuple[Mapping[str, Json], Shape, Shape]:
     """Return arguments and shapes at the point at which all modules are compared, or at the probe point."""
     start = at_probe(contract)

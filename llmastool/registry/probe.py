@@ -13,7 +13,7 @@ from llmastool.canonical import Json
 from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle
 from llmastool.registry import family
-from llmastool.registry.arguments import Proposal, Sighting
+from llmastool.registry.arguments import Proposal
 from llmastool.registry.bench import Bench
 from llmastool.registry.call import example
 from llmastool.registry.capture import calls, capture
@@ -23,7 +23,8 @@ from llmastool.registry.infer import Inference, Point
 from llmastool.registry.patience import TookTooLong
 from llmastool.registry.record import Probe, Stage
 from llmastool.registry.runner import Runner, backward
-from llmastool.registry.sightings import Seen, sightings
+from llmastool.registry.seen import Seen, Sighting
+from llmastool.registry.sightings import sightings
 from llmastool.registry.values import Resolver
 
 _MESSAGE_LIMIT = 300

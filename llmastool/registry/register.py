@@ -9,19 +9,16 @@ from pathlib import Path
 
 from llmastool.canonical import Json, append_line, digest, dumps, read_json, read_lines, write_json
 from llmastool.mining.bundle import Bundle, Program, read_bundles, read_programs
-from llmastool.registry.arguments import Sighting
 from llmastool.registry.dedupe import duplicates
 from llmastool.registry.pool import ProbeConfig, RunsJobs, Workload, name_of, run_jobs
 from llmastool.registry.record import STAGES, Duplicate, Probe
-from llmastool.registry.sightings import Seen, from_json, merge
+from llmastool.registry.seen import Seen, Sighting, from_json, merge
 from llmastool.registry.store import funnel, write_registry
 from llmastool.registry.unbuilt import Proposes, Unbuilt
 from llmastool.registry.undescribed import Describes, Undescribed
 
 PROBE_VERSION = 12
 """Raised when probing changes, so that remembered results are not taken for new ones."""
-
-RegistryConfig = ProbeConfig
 
 Progress = Callable[[int, int], None]
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from llmastool.canonical import Json, digest, dumps
 from llmastool.mining.bundle import Program
-from llmastool.registry.arguments import Sighting
 from llmastool.registry.capture import Calls, Captured, calls, capture
 from llmastool.registry.inputs import BATCH, seen
 from llmastool.registry.loading import PREFIX, VirtualPackage
+from llmastool.registry.seen import Seen, Sighting
 from llmastool.registry.values import encode, plain_name
 
 _MOST = 4
@@ -22,9 +22,6 @@ _MOST = 4
 
 _SIZES = (224, 64, 256, 32, 384, 299)
 """Sizes of images that a network is shown, in order, until it takes one."""
-
-Seen = dict[str, list[Sighting]]
-"""Sightings by the dotted name of the class."""
 
 
 def run_program(program: Program) -> Seen:
@@ -102,22 +99,3 @@ def _shown(seen_calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]) -> Iter
         written = seen(args, kwargs)
         if written is not None:
             yield written
-
-
-def merge(known: Seen, more: Seen, most: int = 8) -> None:
-    """Add sightings to those that are known already, none twice, up to `most` for a class."""
-    for name, found in more.items():
-        have = known.setdefault(name, [])
-        for sighting in found:
-            if len(have) < most and all(sighting.args != s.args for s in have):
-                have.append(sighting)
-
-
-def to_json(seen: Seen) -> Json:
-    """Return sightings as a JSON value that `from_json` reads back."""
-    return {name: [s.to_json() for s in found] for name, found in seen.items()}
-
-
-def from_json(value: Json) -> Seen:
-    """Read what `to_json` wrote."""
-    return {name: [Sighting.from_json(s) for s in found] for name, found in value.items()}

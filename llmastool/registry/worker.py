@@ -26,10 +26,10 @@ import torch
 
 from llmastool.canonical import Json, dumps
 from llmastool.mining.bundle import Program, unpack
-from llmastool.registry.arguments import Sighting
 from llmastool.registry.probe import probe
 from llmastool.registry.record import STAGES, Probe, Stage
-from llmastool.registry.sightings import from_json, run_program, to_json
+from llmastool.registry.seen import Sighting, from_json, to_json
+from llmastool.registry.sightings import run_program
 from llmastool.registry.values import Resolver
 from llmastool.sandbox import Limits, adopt_orphans, enclose, virtual_memory
 

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from llmastool.canonical import Json, write_atomic
+from llmastool.errors import DataError
 from llmastool.planner.report import SCORED
 from llmastool.report import calibration, charts, costs, lineage, marks, tables, text, timeline, variety, winner
 from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_final, load_registry
@@ -41,7 +42,17 @@ def write_report(archive: Path, final: Path, registry: Path, out: Path) -> None:
 
 
 def build_context(archive: Archive, final: Json, registry: Json) -> dict[str, Any]:
-    """Return all that the template names."""
+    """Return all that the template names.
+
+    Raises:
+        DataError: the final stage tested networks of another search.
+    """
+    strangers = [finalist["name"] for finalist in final["finalists"] if finalist["id"] not in archive.by_id]
+    if strangers:
+        raise DataError(
+            f"final.json: expected networks of this search, found {', '.join(strangers)} of another one; "
+            "run the final stage again (`dvc repro final` or `llmastool final`)"
+        )
     chosen = archive.by_id.get(final["best"]) if final["best"] is not None else None
     best = chosen or best_of(archive.rows)
     predictions = calibration.predictions(archive)

@@ -6,7 +6,7 @@ next start on that machine goes on from its checkpoint, on another machine from 
 
 from __future__ import annotations
 
-import fcntl
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmastool.canonical import Json
+from llmastool.canonical import Json, digest
 from llmastool.outcome import Outcome
+from llmastool.outputs import alone_at
 from llmastool.store import Store
 from llmastool.training.job import Job, claim, done, outcome_file, run
 from llmastool.training.process import WEIGHTS
@@ -63,10 +64,10 @@ def send(job: Job, folder: Path, store: Store) -> Errand:
     state = None
     left = max((epoch for epoch in range(1, job.last) if (folder / outcome_file(job, epoch)).exists()), default=None)
     if left is not None:
-        state = _name(job, left)
+        state = _name(folder, job, left)
         if not store.holds(state):
             store.put(state, folder, without=_HERE)
-    return Errand(name=folder.name, job=value, store=store.url, state=state, result=_name(job, job.last))
+    return Errand(name=folder.name, job=value, store=store.url, state=state, result=_name(folder, job, job.last))
 
 
 def do(errand: Errand, config: TrainingConfig, cache: Path) -> Outcome:
@@ -86,7 +87,7 @@ def do(errand: Errand, config: TrainingConfig, cache: Path) -> Outcome:
     store = Store(errand.store)
     job = _here(errand, store, cache)
     folder = cache / "trials" / errand.result.rpartition("/")[2]
-    with _lock(folder):
+    with alone_at(folder):
         if store.holds(errand.result):
             store.take(errand.result, folder)
             outcome = done(job, folder)
@@ -103,6 +104,8 @@ def do(errand: Errand, config: TrainingConfig, cache: Path) -> Outcome:
 def take_back(errand: Errand, job: Job, folder: Path) -> Outcome | None:
     """Have the folder of a training that was done elsewhere on this machine, and return its outcome; None if it is not.
 
+    The store is left with nothing of it.
+
     Args:
         errand: what `send` returned.
         job: the job that it is about.
@@ -113,14 +116,21 @@ def take_back(errand: Errand, job: Job, folder: Path) -> Outcome | None:
         return None
     store.take(errand.result, folder)
     claim(job, folder)
-    for name in (errand.state, errand.result if job.last == job.recipe.epochs else None):
-        if name is not None:
-            store.remove(name)
+    forget(job, folder, store)
     return done(job, folder)
 
 
-def _name(job: Job, epoch: int) -> str:
-    return f"trials/{job.key[:32]}-{epoch}"
+def forget(job: Job, folder: Path, store: Store) -> None:
+    """Remove from a store what it holds of a training whose folder is on this machine."""
+    for epoch in range(1, job.last + 1):
+        if (folder / outcome_file(job, epoch)).exists():
+            store.remove(_name(folder, job, epoch))
+
+
+def _name(folder: Path, job: Job, epoch: int) -> str:
+    # A training of another run has other limits, or is waited for by somebody else.
+    place = digest([platform.node(), str(folder.resolve())])[:12]
+    return f"trials/{job.key[:24]}-{place}-{epoch}"
 
 
 def _here(errand: Errand, store: Store, cache: Path) -> Job:
@@ -142,12 +152,3 @@ def _alone(file: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(file, Path(folder) / file.name)
         yield Path(folder)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Wait until nobody else on this machine works on a folder. The kernel frees the lock when its holder ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmastool.canonical import Json, digest_bytes, dumps, read_json, write_json
+from llmastool.canonical import Json, digest, digest_bytes, dumps, read_json, write_json
 from llmastool.config import require
 from llmastool.errors import DataError
 from llmastool.training.division import SPLITS, Shares, divide
@@ -82,7 +82,8 @@ def prepare(config: DataConfig, out: Path, seed: int, cache: Path | None = None)
     Returns:
         What `meta.json` holds: `name`, `classes`, `class_names`, `shape` `[C, H, W]`, `counts` by split, `mean` and
         `std` by channel of the train split (pixels in 0..1), `flip`, `validation_from` (which of the set's own splits
-        the validation images are from), and `digest` over all images and labels.
+        the validation images are from), `digest` over all images and labels, and `asked` as the function of that name
+        gives it.
 
     Raises:
         DataError: the source is missing, broken or unfit; the message names the file, and the row where there is one.
@@ -95,7 +96,7 @@ def prepare(config: DataConfig, out: Path, seed: int, cache: Path | None = None)
     pixels = _gather(parts, division.rows, cache)
     everything = np.concatenate([part.labels for part in parts])
     labels = {name: everything[rows] for name, rows in division.rows.items()}
-    meta = _describe(config, names, pixels, labels, division.validation_from)
+    meta = {**_describe(config, names, pixels, labels, division.validation_from), "asked": asked(config, seed)}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         fresh = Path(scratch) / "new"
@@ -109,6 +110,11 @@ def prepare(config: DataConfig, out: Path, seed: int, cache: Path | None = None)
             out.rename(Path(scratch) / "old")
         fresh.rename(out)
     return meta
+
+
+def asked(config: DataConfig, seed: int) -> str:
+    """Return a hash over what a prepared folder was asked to hold; where its images lie is no part of it."""
+    return digest({**asdict(config), "path": "", "seed": seed})[:16]
 
 
 def summary(meta: Mapping[str, Json]) -> str:

@@ -1,18 +1,22 @@
-"""Which GPU a training runs on, where there are several: the one with the fewest trainings of this process."""
+"""Which GPU a training runs on, where there are several: the one with the fewest trainings of this user."""
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import os
 import re
-import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from llmastool.outputs import alone_at
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GPUS = Path("/proc/driver/nvidia/gpus")
-_BUSY, _LOCK = Counter[str](), threading.Lock()
+_LEASES = Path(tempfile.gettempdir()) / f"llmastool-gpus-{os.getuid()}"
+"""Folder of a locked file for each training on a GPU, of all processes: a cluster has one for each worker."""
 
 _LOST = re.compile(
     r"no CUDA-capable device|CUDA-capable device(s|\(s\))? (is|are|is/are) busy or unavailable|GPU is lost|off the bus"
@@ -58,11 +62,31 @@ def lease(device: str, gpus: list[str] | None = None) -> Iterator[dict[str, str]
     if not gpus or (number and int(number) >= len(gpus)):
         yield {VISIBLE: number} if number else {}  # the training says that there is none
         return
-    with _LOCK:
-        chosen = gpus[int(number)] if number else min(gpus, key=lambda gpu: (_BUSY[gpu], gpus.index(gpu)))
-        _BUSY[chosen] += 1
-    try:
+    with _share([gpus[int(number)]] if number else gpus) as chosen:
         yield {VISIBLE: chosen}
-    finally:
-        with _LOCK:
-            _BUSY[chosen] -= 1
+
+
+@contextmanager
+def _share(gpus: Sequence[str]) -> Iterator[str]:
+    """Have the GPU with the fewest trainings. The kernel frees the file with the process that holds it."""
+    with alone_at(_LEASES / "choice"):
+        busy = {gpu: {path for path in _LEASES.glob(f"{_plain(gpu)}+*") if _is_held(path)} for gpu in gpus}
+        chosen = min(gpus, key=lambda gpu: (len(busy[gpu]), gpus.index(gpu)))
+        places = (_LEASES / f"{_plain(chosen)}+{number}" for number in itertools.count())
+        file = next(place for place in places if place not in busy[chosen]).open("a")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    with file:
+        yield chosen
+
+
+def _plain(gpu: str) -> str:
+    return re.sub(r"[^\w-]", "_", gpu)
+
+
+def _is_held(path: Path) -> bool:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -5,6 +5,7 @@ The folder of a job holds:
     job.json             what is to be done; another job is refused here
     data/                the splits that this job may see, and no others
     work/                the only place that the process can write to: checkpoint, result
+    starts.jsonl         a line for each time that the process was started
     log.txt              what the process printed
     outcome.json         how it ended; once it is there, nothing is trained again
     outcome-<n>.json     how it stood after n epochs, where it was left there
@@ -15,11 +16,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from llmastool.canonical import Json, digest, read_json, write_json
+from llmastool.canonical import Json, append_line, digest, read_json, write_json
 from llmastool.config import from_mapping, require
 from llmastool.errors import LLMasToolError, RegistryError
 from llmastool.outcome import Outcome
@@ -32,6 +34,8 @@ from llmastool.trees.tree import Tree
 CODE_VERSION = 3
 """Raised by whoever changes what training computes: results of another version are not taken for this one's."""
 
+
+STARTS = "starts.jsonl"
 
 PARENT = "parent.safetensors"
 """The weights that a job begins with, in the folder of its data."""
@@ -176,6 +180,7 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     if job.registry is not None and not job.registry.exists():
         raise RegistryError(f"{job.registry}: no such registry; make it first (`dvc repro registry`)")
     _lay_out(job, folder)
+    append_line(folder / STARTS, {"started": round(time.time(), 3)})
     outcome = process.run(job, folder, config)
     # A training that is gone on with took what it took before, too.
     before = max((_seconds(folder / outcome_file(job, epoch)) for epoch in range(1, job.last)), default=0.0)

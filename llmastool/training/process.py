@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +62,7 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
             status = None
         finally:
             _kill_group(worker)
-    found = _judge(status, result, folder / LOG, config)
+    found = _judge(status, job, result, folder / LOG, config)
     return Outcome(candidate=job.tree.id, seconds=round(time.monotonic() - start, 3), **found)
 
 
@@ -99,11 +101,11 @@ def _kill_group(worker: subprocess.Popen[bytes]) -> None:
     worker.wait()
 
 
-def _judge(status: int | None, result: Path, log: Path, config: TrainingConfig) -> dict[str, Json]:
+def _judge(status: int | None, job: Job, result: Path, log: Path, config: TrainingConfig) -> dict[str, Json]:
     """Turn an exit status (None: time was up) and what lies in the folder into an outcome's fields."""
     if status is None:
         return {"gate": "timeout", "message": f"not done after {config.seconds:g} s"}
-    if status == 0 and (written := _read_result(result)) is not None:
+    if status == 0 and (written := _read_result(result, job)) is not None:
         return written
     last = _last_line(log)
     if status == UNAVAILABLE:
@@ -121,18 +123,33 @@ def _judge(status: int | None, result: Path, log: Path, config: TrainingConfig) 
     return {"gate": "crash", "message": f"ended with status {status} and no result: {last or 'it printed nothing'}"}
 
 
-def _read_result(path: Path) -> dict[str, Json] | None:
+def _read_result(path: Path, job: Job) -> dict[str, Json] | None:
     """Read the worker's result; None when there is none, or foreign code in the worker left something else there."""
     try:
         value = read_json(path)
         fields = {k: value[k] for k in ("gate", "message", "metrics", "curve")}
         numbers = [fields["metrics"], *fields["curve"]]
-        whole = all(isinstance(v, int | float) for entry in numbers for v in entry.values())
+        finite = all(isinstance(v, int | float) and math.isfinite(v) for entry in numbers for v in entry.values())
+        whole = finite and _fits(fields["gate"], fields["metrics"], fields["curve"], job)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if fields["gate"] not in GATES or not whole:
         return None
     return {**fields, "message": str(fields["message"])[:MESSAGE_CHARACTERS], "curve": tuple(fields["curve"])}
+
+
+def _fits(gate: str, metrics: Mapping[str, float], curve: Sequence[Mapping[str, float]], job: Job) -> bool:
+    """Return whether a result holds what is read of it later: all epochs, and the accuracies that were asked for."""
+    if gate not in ("ok", "stopped"):
+        return True
+    each = {"validation_accuracy"} if job.train_on == "train" else set()
+    wanted = each | ({"test_accuracy"} if job.evaluate_on == "test" else set())
+    return (
+        len(curve) == job.last
+        and (gate == "ok") == (job.last == job.recipe.epochs)
+        and wanted <= metrics.keys()
+        and all(each <= entry.keys() for entry in curve)
+    )
 
 
 def _last_line(log: Path) -> str:

@@ -28,9 +28,10 @@ from llmastool.training.devices import lost
 from llmastool.training.job import Job, JobError
 from llmastool.training.loop import Data, Diverged, Entry, evaluate, seed_generators, train
 from llmastool.training.process import CHECKPOINT, MESSAGE_CHARACTERS, RESULT, UNAVAILABLE, WEIGHTS, out_of_memory
+from llmastool.trees.budget import Fell
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.gates import Fell, real_pass
+from llmastool.trees.gates import real_pass
 from llmastool.trees.inherit import inherit, origins
 
 HEADROOM = GIB // 2

@@ -18,9 +18,6 @@ from llmastool.trees.profile import Profile, Shape
 from llmastool.trees.read import build_captured, read
 from llmastool.trees.tree import Tree
 
-BATCH = 2
-"""Batch size of the observation."""
-
 
 class Network:
     """A tree, observed for one input shape. What edits are applied to."""

@@ -12,6 +12,9 @@ from llmastool.trees.flow import Flow
 Shape: TypeAlias = tuple[int, ...]
 """Sizes of a tensor, batch first."""
 
+BATCH = 2
+"""Batch size with which networks are observed."""
+
 Layout = Literal["NCHW", "NHWC", "BNC", "BC", "NCL", "NCDHW", "other"]
 """Meaning of a tensor's dimensions: image maps with channels first or last, tokens, vectors, sequences with channels
 first, volumes or clips; `other` for an output of which only the batch and the numbers are known."""

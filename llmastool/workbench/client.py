@@ -20,10 +20,10 @@ from llmastool.canonical import Json, dumps
 from llmastool.errors import ConfigError, LLMasToolError, RegistryError, SandboxError
 from llmastool.outcome import Gate
 from llmastool.planner.plan import Option, Plan, Wishes
-from llmastool.proposals.questions import Asked
+from llmastool.proposals.asked import Asked
 from llmastool.seeds import Seed
-from llmastool.start import StartConfig
-from llmastool.trees.gates import Budget, Fell
+from llmastool.start_config import StartConfig
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.profile import Profile, Shape
 from llmastool.trees.tree import Tree
 

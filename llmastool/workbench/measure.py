@@ -9,9 +9,9 @@ import torch
 from llmastool.seeds import derive
 from llmastool.training.proxies import IMAGES, proxies
 from llmastool.training.proxies_config import Name
+from llmastool.trees.budget import Fell
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.gates import Fell
 from llmastool.trees.profile import Shape
 from llmastool.trees.tree import Tree
 

@@ -25,9 +25,11 @@ from llmastool.proposals.questions import questions_for
 from llmastool.proposals.trials import Trials
 from llmastool.registry.capture import watching
 from llmastool.sandbox import GIB, Limits, virtual_memory
-from llmastool.start import StartConfig, mined_population, population
+from llmastool.start import mined_population, population
+from llmastool.start_config import StartConfig
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.gates import Budget, Fell, check
+from llmastool.trees.gates import check
 from llmastool.trees.moves import Moves
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,11 +23,9 @@ def test_help_imports_nothing_heavy(argv: tuple[str, ...]) -> None:
         f"try:\n    main({list(argv)!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
-    start = time.process_time()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stdout.startswith("usage: llmastool")
-    assert time.process_time() - start < 1
 
 
 def test_the_program_of_the_package_is_this_one() -> None:

@@ -48,6 +48,9 @@ def test_all_stages(here: Path, registry_folder: Path, run: Run) -> None:
 
     status, out, _ = run("search", *registry)
     assert status == 0 and (here / "artifacts/search/archive.json").read_bytes() == archive, "nothing is done twice"
+    (here / "params.yaml").write_text(PARAMS.replace("limit: 300", "limit: 200"))
+    status, _, err = run("search", *registry)
+    assert status == 2 and "expected images as params.yaml asks for them, found others" in err
     (here / "params.yaml").write_text("changed since")
     (here / "artifacts/search/archive.json").unlink()
     status, _, err = run("resume")
@@ -55,6 +58,12 @@ def test_all_stages(here: Path, registry_folder: Path, run: Run) -> None:
     assert (here / "artifacts/search/archive.json").read_bytes() == archive
 
     (here / "params.yaml").write_text(PARAMS)
+    meta = here / "artifacts/prepare/meta.json"
+    text = meta.read_text()
+    meta.write_text(text.replace('"digest": "', '"digest": "0'))
+    status, _, err = run("resume")
+    assert status == 2 and "was begun with other images" in err
+    meta.write_text(text)
     status, out, err = run("final", *registry)
     assert status == 0, err
     assert out.startswith("the winner: test accuracy ") and out.endswith(" over 2 seeds\n")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from llmastool.candidate import Candidate
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.edits import Edit, apply
 from llmastool.trees.observe import Network

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from llmastool.filler.config import FillerConfig
-from llmastool.final import FinalConfig
+from llmastool.final_config import FinalConfig
 from llmastool.mining.sources import MiningConfig, SourceSpec
 from llmastool.planner.config import PlannerConfig
 from llmastool.runner import RunnerConfig
-from llmastool.search import SearchConfig
+from llmastool.search_config import SearchConfig
 from llmastool.training.data import DataConfig
 from llmastool.training.recipe import TrainingConfig
-from llmastool.trees.gates import Budget
+from llmastool.trees.budget import Budget
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

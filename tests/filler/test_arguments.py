@@ -17,7 +17,8 @@ from llmastool.filler.config import FillerConfig
 from llmastool.filler.reply import BadReplyError
 from llmastool.mining.mine import mine_source, write
 from llmastool.mining.sources import SourceSpec
-from llmastool.registry.register import RegistryConfig, register
+from llmastool.registry.pool import ProbeConfig
+from llmastool.registry.register import register
 from llmastool.registry.store import Registry
 from llmastool.registry.unbuilt import Unbuilt
 from tests.filler.server import Backend, completion, fixed, send, serve
@@ -71,7 +72,7 @@ def test_what_is_proposed_counts_where_it_runs(registry_folder: Path, tmp_path: 
     cache = Path(shutil.copy(registry_folder.parent / "probes.jsonl", tmp_path / "probes.jsonl"))
     with serve(by_name) as backend:
         proposer = make_proposer(config(backend.url), tmp_path / "proposed.jsonl")
-        register(tmp_path / "mined", tmp_path / "registry", RegistryConfig(), cache, proposer=proposer)
+        register(tmp_path / "mined", tmp_path / "registry", ProbeConfig(), cache, proposer=proposer)
         asked = len(backend.requests)
     registry = Registry.open(tmp_path / "registry")
     picky = next(e for e in registry.entries.values() if e.name == "picky.nets.Picky")
@@ -84,7 +85,7 @@ def test_what_is_proposed_counts_where_it_runs(registry_folder: Path, tmp_path: 
     again = Proposer(config(backend.url), tmp_path / "proposed.jsonl")  # the server is gone
     known = [json.loads(line) for line in (tmp_path / "proposed.jsonl").read_text().splitlines()]
     assert {k["name"].partition("@")[0]: k["answer"] for k in known}["picky.nets.Picky"] == {"code": "k-7"}
-    register(tmp_path / "mined", tmp_path / "twice", RegistryConfig(), cache, proposer=again)
+    register(tmp_path / "mined", tmp_path / "twice", ProbeConfig(), cache, proposer=again)
     assert Registry.open(tmp_path / "twice").entries.keys() == registry.entries.keys()
 
 

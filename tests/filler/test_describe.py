@@ -15,7 +15,8 @@ from llmastool.filler.choose import make_describer
 from llmastool.filler.config import FillerConfig
 from llmastool.filler.describe import MAX_SUMMARY, Describer, SummaryPrompt
 from llmastool.filler.reply import BadReplyError
-from llmastool.registry.register import RegistryConfig, register
+from llmastool.registry.pool import ProbeConfig
+from llmastool.registry.register import register
 from llmastool.registry.store import Registry
 from llmastool.registry.undescribed import Undescribed
 from tests.filler.server import Backend, completion, fixed, send, serve
@@ -40,7 +41,7 @@ def test_mined_modules_that_can_be_proposed_are_described_once(registry_folder: 
     memory = tmp_path / "described.jsonl"
     with serve(by_name) as backend:
         describer = make_describer(config(backend.url), memory)
-        register(mined, tmp_path / "registry", RegistryConfig(), cache, describer=describer)
+        register(mined, tmp_path / "registry", ProbeConfig(), cache, describer=describer)
         asked = len(backend.requests)
     table = pl.read_parquet(tmp_path / "registry" / "registry.parquet")
     told = {row["name"]: row["summary"] for row in table.to_dicts() if row["summary"]}
@@ -50,7 +51,7 @@ def test_mined_modules_that_can_be_proposed_are_described_once(registry_folder: 
     assert {e.name: e.summary for e in registry.entries.values() if e.summary} == told
     assert all(e.summary for e in registry.distinct if e.module in registry.bundles)
     again = Describer(config(backend.url), memory)  # the server is gone
-    register(mined, tmp_path / "twice", RegistryConfig(), cache, describer=again)
+    register(mined, tmp_path / "twice", ProbeConfig(), cache, describer=again)
     assert (tmp_path / "twice" / "registry.parquet").read_bytes() == (
         tmp_path / "registry" / "registry.parquet"
     ).read_bytes()

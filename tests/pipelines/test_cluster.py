@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.pipelines.workspace import finish, lay_out, load, lose_a_worker, told
+from tests.pipelines.workspace import finish, lay_out, load, lose_a_worker, starts, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -38,6 +38,8 @@ def test_a_worker_that_is_killed_costs_its_candidate_a_retry(kind: str, referenc
     assert archives[0]["fingerprint"] == archives[1]["fingerprint"]
     counts = told(tmp_path)
     assert set(counts.values()) == {1} and len(counts) == len(archives[0]["entries"])
+    begun = starts(tmp_path)
+    assert sum(begun.values()) - len(begun) <= 1, "nothing is trained again but what the worker was at"
     assert not list((tmp_path / "runs" / "store" / "trials").iterdir())
     assert not list((tmp_path / "elsewhere" / "trials").glob("[!.]*"))
 

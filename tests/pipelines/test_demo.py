@@ -24,8 +24,24 @@ def lay_out(folder: Path, entries: list[dict[str, Any]], final: dict[str, Any]) 
     write_json(folder / "final" / "final.json", final)
 
 
+def test_parameters_are_put_back_where_the_demo_changed_them_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("seed: 0")
+
+    def edited(_: object) -> int:
+        params.write_text("seed: 1")
+        return 0
+
+    monkeypatch.setattr(demo, "_dvc", edited)
+    assert demo._repro(["seed=1"], params) == 0 and params.read_text() == "seed: 0"
+    assert demo._repro([], params) == 0 and params.read_text() == "seed: 1", "somebody's own change is left alone"
+
+
 def test_the_funnel_the_search_and_the_winner_are_told(tmp_path: Path) -> None:
-    finalist = {"id": "b", "name": "r01-00-b", "test_accuracy": {"mean": 97.5, "sd": 0.25, "seeds": [{}, {}, {}]}}
+    seeds = [{"gate": gate} for gate in ("ok", "ok", "timeout")]
+    finalist = {"id": "b", "name": "r01-00-b", "test_accuracy": {"mean": 97.5, "sd": 0.25, "seeds": seeds}}
     entries = [entry("ok", None, 95.0), entry("ok", "a", 98.0), entry("shape", "a", None), entry("shape", "a", None)]
     lay_out(tmp_path, entries, {"best": "b", "finalists": [finalist]})
     lines = list(summary(tmp_path, 12.3))
@@ -33,13 +49,13 @@ def test_the_funnel_the_search_and_the_winner_are_told(tmp_path: Path) -> None:
     assert "search: 4 candidates, 2 trained, fell: 2 at shape" in lines
     assert "best validation accuracy, start population: 95.00%" in lines
     assert "best validation accuracy, all: 98.00%" in lines
-    assert "test accuracy of r01-00-b: 97.50% ± 0.25 over 3 seeds, the winner by validation" in lines
+    assert "test accuracy of r01-00-b: 97.50% ± 0.25 over 2 seeds, the winner by validation" in lines
     assert any(line.endswith("report.html") for line in lines)
     assert any("mlflow ui --backend-store-uri sqlite:///" in line for line in lines)
 
 
 def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
-    finalist = {"id": "b", "name": "r01-00-b", "test_accuracy": {"mean": 97.5, "sd": None, "seeds": [{}]}}
+    finalist = {"id": "b", "name": "r01-00-b", "test_accuracy": {"mean": 97.5, "sd": None, "seeds": [{"gate": "ok"}]}}
     lay_out(tmp_path, [entry("ok", None, 95.0)], {"best": "b", "finalists": [finalist]})
     assert "test accuracy of r01-00-b: 97.50% over 1 seed, the winner by validation" in list(summary(tmp_path, 1))
 

@@ -155,3 +155,8 @@ def told(folder: Path) -> Counter[str]:
     """Return how often the search of a folder was told of each candidate."""
     (log,) = folder.glob("runs/*/events.jsonl")
     return Counter(event["outcome"]["candidate"] for event in read_lines(log) if event["event"] == "told")
+
+
+def starts(folder: Path) -> Counter[str]:
+    """Return how often each training of a folder's searches was started, by its folder."""
+    return Counter({str(log.parent): len(list(read_lines(log))) for log in folder.glob("runs/*/trials/*/starts.jsonl")})

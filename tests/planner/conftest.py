@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmastool.planner.model import PosteriorConfig
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.posterior import Posterior, fit
 from llmastool.planner.threads import one_thread
 from tests.planner.synthetic import draw, measure, values

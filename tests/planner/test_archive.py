@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from llmastool.planner.archive import cell, dominant_family, elites
-from llmastool.planner.config import PlannerConfig
-from llmastool.planner.objective import ObjectiveConfig, front
+from llmastool.planner.config import ObjectiveConfig, PlannerConfig
+from llmastool.planner.objective import front
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, calibration

@@ -5,9 +5,8 @@ import statistics
 import numpy as np
 import pytest
 
-from llmastool.planner.config import PlannerConfig
+from llmastool.planner.config import PlannerConfig, PosteriorConfig
 from llmastool.planner.explain import edits, paid
-from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
 from llmastool.planner.posterior import fit

@@ -13,9 +13,10 @@ import pytest
 from llmastool.config import from_mapping
 from llmastool.errors import ConfigError
 from llmastool.planner import model
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.hyper import DIRECTIONS, Evidence, Mode
 from llmastool.planner.kernels import KERNELS, WITHOUT_COSTS, Kernel
-from llmastool.planner.model import PlannerWarning, PosteriorConfig, sample
+from llmastool.planner.model import PlannerWarning, sample
 from llmastool.planner.posterior import fit
 from llmastool.planner.threads import one_thread
 from tests.planner.synthetic import draw, evidence, measure, values

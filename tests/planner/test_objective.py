@@ -8,7 +8,8 @@ import pytest
 
 from llmastool.config import from_mapping
 from llmastool.errors import ConfigError
-from llmastool.planner.objective import ObjectiveConfig, Steps, front, lead
+from llmastool.planner.config import ObjectiveConfig
+from llmastool.planner.objective import Steps, front, lead
 from llmastool.planner.plan import Record
 from llmastool.planner.posterior import Posterior
 from llmastool.planner.scores import FrontArea, Improvement, Net, Thompson

@@ -14,10 +14,9 @@ import pytest
 from llmastool import seeds
 from llmastool.config import from_mapping
 from llmastool.errors import ConfigError
+from llmastool.planner import posterior
 from llmastool.planner.archive import elites
-from llmastool.planner.config import PlannerConfig
-from llmastool.planner.model import PosteriorConfig
-from llmastool.planner.objective import ObjectiveConfig
+from llmastool.planner.config import ObjectiveConfig, PlannerConfig, PosteriorConfig
 from llmastool.planner.plan import Option, Plan, Record
 from llmastool.planner.planner import Planner
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
@@ -43,6 +42,16 @@ def _without(*families: str) -> tuple[list[Record], list[Option]]:
 def _options(records: Sequence[Record], seed: int, count: int, parents: int = 3) -> list[Option]:
     networks = draw(count, seed)
     return options(networks[:parents], {r.tree for r in records})[0]
+
+
+def test_the_model_is_compiled_while_those_train_after_whom_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[bool] = []
+    monkeypatch.setattr(posterior, "prepare", lambda _, *, rungs: compiled.append(rungs))
+    planner = Planner(replace(CONFIG, min_observations=6), seed=0)
+    planner.prepare(5, rungs=False)
+    assert compiled == []
+    planner.prepare(6, rungs=True)
+    assert compiled == [True]
 
 
 def test_a_batch_keeps_its_rules_and_says_why() -> None:

@@ -10,9 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from llmastool.planner.config import PlannerConfig
-from llmastool.planner.model import PosteriorConfig
-from llmastool.planner.objective import ObjectiveConfig
+from llmastool.planner.config import ObjectiveConfig, PlannerConfig, PosteriorConfig
 from llmastool.planner.plan import FRESH, Option, Plan, Record, Wishes
 from llmastool.planner.planner import Planner
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA

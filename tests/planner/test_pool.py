@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.kernels import covariances
-from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.pool import Pool
 from llmastool.planner.posterior import Posterior, fit
 from llmastool.planner.table import Floats

@@ -8,8 +8,8 @@ import pytest
 
 from llmastool.errors import LLMasToolError
 from llmastool.planner import model
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.kernels import KERNELS, WITHOUT_COSTS
-from llmastool.planner.model import PosteriorConfig
 from llmastool.planner.posterior import Posterior, fit, prepare
 from llmastool.planner.table import Floats
 from tests.planner.synthetic import Network, draw, measure, rank_correlation, values

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from llmastool.planner.beliefs import believe
-from llmastool.planner.config import PlannerConfig
-from llmastool.planner.model import PosteriorConfig
+from llmastool.planner.config import PlannerConfig, PosteriorConfig
 from llmastool.planner.plan import Record
 from llmastool.planner.rungs import told
 from llmastool.planner.success import Success

@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 
 from benchmarks.nb201.sbc import ranks
 from llmastool.planner import model
-from llmastool.planner.model import PosteriorConfig
+from llmastool.planner.config import PosteriorConfig
 from llmastool.planner.space import Coordinates, FeatureSpace
 from llmastool.planner.table import Table
 from tests.planner.synthetic import draw, values

@@ -12,8 +12,7 @@ from llmastool.planner.baselines.evolution import Evolution, EvolutionConfig
 from llmastool.planner.baselines.largest_first import LargestFirst, LargestFirstConfig
 from llmastool.planner.baselines.local_search import LocalSearch, LocalSearchConfig
 from llmastool.planner.baselines.random_search import RandomSearch
-from llmastool.planner.config import PlannerConfig
-from llmastool.planner.model import PosteriorConfig
+from llmastool.planner.config import PlannerConfig, PosteriorConfig
 from llmastool.planner.plan import Option, Plan, Record, Wishes
 from llmastool.planner.planner import Planner
 from llmastool.planner.strategy import Strategy

@@ -8,7 +8,8 @@ CODE = """
 import hashlib, sys, warnings
 import numpy as np
 from llmastool.planner.hyper import Evidence
-from llmastool.planner.model import PosteriorConfig, sample
+from llmastool.planner.config import PosteriorConfig
+from llmastool.planner.model import sample
 from llmastool.planner.threads import one_thread
 warnings.simplefilter("ignore")
 for number in range(int(sys.argv[1]), 2):

@@ -11,8 +11,9 @@ import pytest
 from llmastool.canonical import read_json
 from llmastool.mining.mine import mine_source, write
 from llmastool.mining.sources import SourceSpec
+from llmastool.registry.pool import ProbeConfig
 from llmastool.registry.query import Table
-from llmastool.registry.register import RegistryConfig, register
+from llmastool.registry.register import register
 from llmastool.registry.store import Registry
 
 UNIT = """
@@ -91,7 +92,7 @@ def folder(registry_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     (source / "renamed.py").write_text(UNIT.format(name="ConvUnit", dim="channels", layer="layers"))
     write([mine_source(SourceSpec(kind="path", path=str(source)))], root / "mined")
     cache = Path(shutil.copy(registry_folder.parent / "probes.jsonl", root / "probes.jsonl"))
-    register(root / "mined", root / "registry", RegistryConfig(), cache)
+    register(root / "mined", root / "registry", ProbeConfig(), cache)
     return root / "registry"
 
 

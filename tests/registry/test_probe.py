@@ -18,7 +18,8 @@ from llmastool.mining.sources import SourceSpec
 from llmastool.registry.call import example
 from llmastool.registry.claims import claims
 from llmastool.registry.contract import Contract, solve
-from llmastool.registry.register import RegistryConfig, register
+from llmastool.registry.pool import ProbeConfig
+from llmastool.registry.register import register
 from llmastool.registry.runner import forward
 from llmastool.registry.values import Resolver
 
@@ -222,7 +223,7 @@ def probed(registry_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     (package / "__init__.py").write_text("")
     (package / "parts.py").write_text(SOURCE)
     write([mine_source(SourceSpec(kind="path", name="hard", path=str(package)))], folder / "mine")
-    register(folder / "mine", folder / "registry", RegistryConfig(workers=2), cache=folder / "cache.jsonl")
+    register(folder / "mine", folder / "registry", ProbeConfig(workers=2), cache=folder / "cache.jsonl")
     rows = pl.read_parquet(folder / "registry" / "registry.parquet").filter(pl.col("source") == "hard").to_dicts()
     found = {row["name"].rpartition(".")[2]: row for row in rows}
     return found, Resolver({b.id: b for b in read_bundles(folder / "mine" / "bundles.jsonl")})

@@ -9,7 +9,8 @@ import pytest
 from llmastool.canonical import read_json
 from llmastool.errors import RegistryError
 from llmastool.registry.contract import Contract, solve
-from llmastool.registry.register import RegistryConfig, register
+from llmastool.registry.pool import ProbeConfig
+from llmastool.registry.register import register
 from llmastool.registry.store import Entry, Registry
 from llmastool.runs import registry_digest
 
@@ -136,7 +137,7 @@ def test_contracts_survive_json(registry: Registry) -> None:
 def test_a_second_run_probes_nothing_and_gives_the_same_files(registry_folder: Path, tmp_path: Path) -> None:
     base = registry_folder.parent
     cache = shutil.copy(base / "probes.jsonl", tmp_path)
-    register(base / "mined", tmp_path / "again", RegistryConfig(), Path(cache))
+    register(base / "mined", tmp_path / "again", ProbeConfig(), Path(cache))
     assert registry_digest(tmp_path / "again") == registry_digest(registry_folder)
     assert (tmp_path / "probes.jsonl").read_bytes() == (base / "probes.jsonl").read_bytes(), "nothing was probed anew"
 

@@ -119,6 +119,12 @@ def test_without_a_final_the_best_of_the_search_is_shown_as_such(tmp_path: Path)
     assert "Test accuracy" not in text
 
 
+def test_a_final_of_another_search_is_refused(tmp_path: Path) -> None:
+    final = sample.final(sample.archive(seed=1))
+    with pytest.raises(DataError, match=r"expected networks of this search, found r\d\d-.* run the final stage again"):
+        make(tmp_path, archive_=sample.archive(seed=0), final_=final)
+
+
 def test_what_paid_stands_on_the_page(tmp_path: Path) -> None:
     html = make(tmp_path)
     assert "What paid" in html

@@ -263,6 +263,13 @@ def test_the_winner_becomes_a_model_that_takes_raw_images(template: Path, tmp_pa
     np.testing.assert_allclose(loaded.predict(images), expected.detach().numpy(), rtol=1e-5, atol=1e-5)
 
 
+def test_passwords_in_addresses_are_not_sent() -> None:
+    sources = [{"kind": "git", "url": "https://user:token@host/repo"}]
+    flat = flatten({"mining": {"sources": sources}, "runner": {"store": "sftp://u:p@host/x"}})
+    assert flat["runner.store"] == "sftp://host/x" and "https://host/repo" in flat["mining.sources"]
+    assert "token" not in str(flat)
+
+
 def test_parameters_are_flattened() -> None:
     assert flatten({"seed": 1, "data": {"name": "x", "limit": None}, "list": [1]}) == {
         "seed": "1",

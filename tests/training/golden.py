@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.training.loop import seed_generators, train
 from llmastool.training.recipe import Recipe
 from llmastool.trees.build import build

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def test_data_travels_once_and_is_checked(few_digits: Path, tmp_path: Path) -> N
     away.do(second, LIMITS, cache)  # has it already
     with pytest.raises(StoreError, match="is not that of its name; remove it there"):
         store.kept(first.job["data"], tmp_path / "third")
+    assert not list((tmp_path / "third").glob("[!.]*")), "nobody takes it for whole"
     kept.unlink()
     with pytest.raises(StoreError, match=r"expected .* in it, found nothing; is that place shared\?"):
         away.do(second, LIMITS, tmp_path / "fourth")
@@ -140,6 +142,53 @@ def test_a_worker_that_is_killed_leaves_a_checkpoint_from_which_the_next_goes_on
     away.take_back(errand, job, tmp_path / "trial")
     run(job, tmp_path / "whole", LIMITS)
     assert numbers(tmp_path / "trial") == numbers(tmp_path / "whole")
+
+
+def test_a_machine_whose_workers_all_begin_at_once_takes_data_once(few_digits: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    name = store.keep(few_digits)
+    with ThreadPoolExecutor(8) as pool:
+        places = list(pool.map(lambda _: Store(store.url).kept(name, tmp_path / "cache"), range(8)))
+    assert set(places) == {tmp_path / "cache" / name} and folder_digest(places[0]) == name
+
+
+def test_what_one_search_leaves_is_not_anothers(few_digits: Path, tmp_path: Path) -> None:
+    job, store = make(few_digits), Store(str(tmp_path / "store"))
+    ours, theirs = (away.send(job, tmp_path / run / "trial", store) for run in ("ours", "theirs"))
+    short = replace(LIMITS, seconds=0.5)
+    assert away.do(ours, short, tmp_path / "machine").gate == "timeout"
+    assert away.do(theirs, LIMITS, tmp_path / "machine").gate == "ok"
+    for errand, folder in ((ours, "ours"), (theirs, "theirs")):
+        assert away.take_back(errand, job, tmp_path / folder / "trial") is not None
+    assert not list((tmp_path / "store" / "trials").iterdir())
+
+
+def test_a_rung_leaves_nothing_in_the_store(few_digits: Path, tmp_path: Path) -> None:
+    job, store = make(few_digits, epochs=4, until=1), Store(str(tmp_path / "store"))
+    errand = away.send(job, tmp_path / "trial", store)
+    assert away.do(errand, LIMITS, tmp_path / "machine").gate == "stopped"
+    held = (tmp_path / "store" / "trials").iterdir()
+    assert len(list(held)) == 1
+    away.take_back(errand, job, tmp_path / "trial")
+    assert not list((tmp_path / "store" / "trials").iterdir())
+
+
+def test_links_and_pipes_that_foreign_code_leaves_do_not_travel(tmp_path: Path) -> None:
+    folder, store = tmp_path / "folder", Store(str(tmp_path / "store"))
+    (folder / "work").mkdir(parents=True)
+    (folder / "work" / "whole").write_text("text")
+    (folder / "work" / "link").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "work" / "pipe")
+    store.put("a", folder)
+    store.take("a", tmp_path / "taken")
+    assert [path.name for path in (tmp_path / "taken" / "work").iterdir()] == ["whole"]
+
+
+def test_passwords_in_an_address_are_not_shown() -> None:
+    store = Store("memory://user:secret@store")
+    with pytest.raises(StoreError, match="store memory://store: expected nothing in it") as error:
+        store.take("nothing", Path("nowhere"))
+    assert "secret" not in str(error.value)
 
 
 def test_another_job_in_the_folder_is_refused(few_digits: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from llmastool.training import process
+from llmastool.training import devices, process
 from llmastool.training.devices import lease, lost, visible
 from llmastool.training.job import Job, run
 from llmastool.training.recipe import Recipe, TrainingConfig
@@ -29,6 +31,11 @@ def test_which_gpus_may_be_used(tmp_path: Path) -> None:
     assert visible({}, tmp_path / "none") == []
 
 
+@pytest.fixture(autouse=True)
+def leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_LEASES", tmp_path / "leases")
+
+
 def test_trainings_spread_over_the_gpus() -> None:
     gpus = ["3", "5"]
     with ExitStack() as stack:
@@ -39,6 +46,26 @@ def test_trainings_spread_over_the_gpus() -> None:
         with lease("cuda", gpus) as least:
             assert least == {"CUDA_VISIBLE_DEVICES": "5"}
     with lease("auto", gpus) as again:
+        assert again == {"CUDA_VISIBLE_DEVICES": "3"}
+
+
+def test_trainings_of_other_processes_count_until_they_end(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from llmastool.training import devices
+devices._LEASES = Path({str(tmp_path / "leases")!r})
+with devices.lease("auto", ["3", "5"]) as chosen:
+    print(chosen, flush=True)
+    time.sleep(60)
+"""
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and "'3'" in other.stdout.readline()
+    with lease("auto", ["3", "5"]) as here:
+        assert here == {"CUDA_VISIBLE_DEVICES": "5"}
+    other.kill()
+    other.communicate()
+    with lease("auto", ["3", "5"]) as again:
         assert again == {"CUDA_VISIBLE_DEVICES": "3"}
 
 

@@ -95,7 +95,8 @@ def test_a_job_of_the_search(search_job: tuple[Job, Path, Outcome]) -> None:
     assert outcome.metrics["parameters"] == 8 * 9 + 8 + 16 + 512 * 10 + 10
     assert outcome.metrics["images_per_second"] > 0
     assert not [name for name in outcome.metrics if name.startswith("test")]
-    assert sorted(p.name for p in folder.iterdir()) == ["job.json", "log.txt", "outcome.json"]
+    assert sorted(p.name for p in folder.iterdir()) == ["job.json", "log.txt", "outcome.json", "starts.jsonl"]
+    assert len((folder / "starts.jsonl").read_text().splitlines()) == 1
     assert Outcome.from_json(read_json(folder / "outcome.json")) == outcome
 
 

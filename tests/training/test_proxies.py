@@ -17,7 +17,7 @@ from llmastool.planner.plan import Option
 from llmastool.proposals.promising import promising
 from llmastool.training.proxies import grad_norm, latency, naswot, proxies, synflow
 from llmastool.training.proxies_config import NAMES, ProxiesConfig
-from llmastool.trees.gates import Budget, Fell
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree
 from llmastool.workbench.client import Workbench

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from llmastool.errors import EditRefused, LLMasToolError, RegistryError, TreeError
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.donors import Donors
 from llmastool.trees.edits import Edit, apply
-from llmastool.trees.gates import Budget, Fell, check
+from llmastool.trees.gates import check
 from llmastool.trees.moves import Moves
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import SAME, Tree

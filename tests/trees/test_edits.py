@@ -12,12 +12,13 @@ from llmastool.errors import ConfigError, EditRefused
 from llmastool.modes import quiet
 from llmastool.trees.adapters import STYLES, Style, bridge, convert, restyled, sequence
 from llmastool.trees.axes import layout_of
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.donors import Donors
 from llmastool.trees.edits import Edit, apply
 from llmastool.trees.fitting import joined
-from llmastool.trees.gates import Budget, Fell, check, real_pass
+from llmastool.trees.gates import check, real_pass
 from llmastool.trees.moves import Group, Moves
 from llmastool.trees.observe import Network, out_shape
 from llmastool.trees.offers import Move

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.flow import IN, JOIN, Flow
 from llmastool.trees.observe import Network

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.distance import distance, signature

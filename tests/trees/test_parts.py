@@ -6,7 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from llmastool.errors import RegistryError, TreeError
 from llmastool.recent import Recent
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
 from llmastool.trees import parts
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog

@@ -5,12 +5,14 @@ import torch
 
 from llmastool.errors import EditRefused
 from llmastool.modes import quiet
-from llmastool.start import Skeleton, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import Skeleton
+from llmastool.trees.budget import Budget
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.diff import differences
 from llmastool.trees.edits import Edit, apply
-from llmastool.trees.gates import Budget, check, real_pass
+from llmastool.trees.gates import check, real_pass
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree
 

@@ -11,13 +11,14 @@ import pytest
 from llmastool.filler.question import MAX_CHOICES, Fill
 from llmastool.planner.archive import dominant_family
 from llmastool.planner.plan import FRESH, Option, Plan, Wishes
+from llmastool.proposals.asked import Asked, Made
 from llmastool.proposals.fresh import MOST_EDITS
 from llmastool.proposals.pool import MOST_VALUES, MOST_VARIANTS, Pool, _undoes
-from llmastool.proposals.questions import Asked, Made
-from llmastool.start import MinedNetwork, Skeleton, StartConfig, skeleton, variant
+from llmastool.start import skeleton, variant
+from llmastool.start_config import MinedNetwork, Skeleton, StartConfig
+from llmastool.trees.budget import Budget
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.diff import differences
-from llmastool.trees.gates import Budget
 from llmastool.trees.moves import Group
 from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree

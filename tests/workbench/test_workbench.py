@@ -16,9 +16,10 @@ from llmastool.mining.sources import SourceSpec
 from llmastool.planner.plan import Option, Plan, Wishes
 from llmastool.registry.record import Probe
 from llmastool.registry.store import Registry, write_registry
-from llmastool.start import MinedNetwork, Skeleton, StartConfig, skeleton
+from llmastool.start import skeleton
+from llmastool.start_config import MinedNetwork, Skeleton, StartConfig
+from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.gates import Budget, Fell
 from llmastool.trees.observe import Network
 from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree
