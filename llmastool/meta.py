@@ -83,6 +83,28 @@ def _layer_norm(input: Tensor, normalized_shape: Any, *_: Any, **__: Any) -> Ten
     return torch.empty_like(input)
 
 
+def _instance_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    *_: Any,
+    **__: Any,
+) -> Tensor:
+    for given in (weight, bias, running_mean, running_var):
+        if given is not None and given.numel() != input.shape[1]:
+            raise RuntimeError(f"expected {input.shape[1]} elements for as many channels, not {given.numel()}")
+    return torch.empty_like(input)
+
+
+def _softmax(input: Tensor, dim: int | None = None, *_: Any, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
+    axes = max(input.dim(), 1)
+    if dim is not None and not -axes <= dim < axes:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-axes}, {axes - 1}], but got {dim})")
+    return torch.empty_like(input, dtype=dtype)
+
+
 def _group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
     if input.dim() < 2 or input.shape[1] % num_groups:
         raise RuntimeError(
@@ -107,7 +129,9 @@ _FILLS: frozenset[Callable[..., Any]] = frozenset(
 
 _SHORT: Mapping[Callable[..., Any], Callable[..., Tensor]] = {
     **dict.fromkeys(_FILLS, _fill),
-    **dict.fromkeys((F.relu, F.relu6, F.hardswish, F.hardsigmoid), _same),
+    **dict.fromkeys((F.relu, F.relu6, F.hardtanh, F.hardswish, F.hardsigmoid), _same),
+    **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax, F.log_softmax), _softmax),
+    torch.instance_norm: _instance_norm,
     F.gelu: _gelu,
     F.dropout: _dropout,
     F.batch_norm: _batch_norm,

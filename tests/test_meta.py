@@ -23,6 +23,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "group norm of other channels": (lambda: nn.GroupNorm(2, 6), MAP),
     "group norm that does not divide": (lambda: nn.GroupNorm(3, 9), MAP),
     "activations": (lambda: nn.Sequential(nn.ReLU(), nn.GELU(), nn.Hardswish(), nn.ReLU6(), nn.Hardsigmoid()), MAP),
+    "instance norm": (lambda: nn.InstanceNorm2d(8, affine=True, track_running_stats=True), MAP),
+    "instance norm of one value": (lambda: nn.InstanceNorm2d(8), (2, 8, 1, 1)),
+    "softmax": (lambda: nn.Sequential(nn.Softmax(1), nn.Softmax2d(), nn.LogSoftmax(-1), nn.Hardtanh()), MAP),
     "in place": (lambda: nn.Sequential(nn.ReLU(inplace=True), nn.Hardswish(inplace=True), nn.Dropout(0.5, True)), MAP),
     "a layer of attention": (lambda: nn.TransformerEncoderLayer(8, 2, batch_first=True), TOKENS),
 }
@@ -33,7 +36,7 @@ def outcome(make: Callable[[], nn.Module], shape: tuple[int, ...], *, short: boo
         net = make()
         try:
             out = net(torch.empty(shape))
-        except (RuntimeError, ValueError) as error:
+        except (IndexError, RuntimeError, ValueError) as error:
             return f"{type(error).__name__} {error}"
         return f"{tuple(out.shape)} {out.dtype} {out.device}"
 
@@ -45,6 +48,12 @@ def test_the_short_way_ends_where_the_long_way_does(name: str) -> None:
     assert short.split()[0] == long.split()[0]
     if short.startswith("("):
         assert short == long
+
+
+def test_an_axis_that_is_not_there_is_seen_though_the_long_way_does_not_see_it() -> None:
+    with pytest.raises(IndexError, match=r"Dimension out of range"):
+        nn.Softmax(4)(torch.empty(MAP))
+    assert outcome(lambda: nn.Softmax(4), MAP, short=True).startswith("IndexError Dimension out of range")
 
 
 def test_real_numbers_are_left_alone() -> None:

@@ -41,6 +41,7 @@ class Fits:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._seen: dict[tuple[Shape, Shape], dict[str, list[Fitting]]] = {}
+        self._idle: dict[tuple[str, Shape], bool] = {}
         registry = catalog.registry
         offered = [(e, _steady(e)) for e in registry.distinct if _is_of_use(e)] if registry is not None else []
         self._offered = [(entry, contracts) for entry, contracts in offered if contracts]
@@ -66,9 +67,15 @@ class Fits:
         for contract in contracts:
             node = frame.fit(entry.module, contract)
             if node is not None:
-                idle = contract.parameters == 0 and _changes_nothing(node, frame.in_shape, self.catalog)
+                idle = contract.parameters == 0 and self._is_idle(node, frame.in_shape)
                 return None if idle else Fitting(entry, contract, node)
         return None
+
+    def _is_idle(self, node: Tree, in_shape: Shape) -> bool:
+        key = (node.id, in_shape)
+        if key not in self._idle:
+            self._idle[key] = _changes_nothing(node, in_shape, self.catalog)
+        return self._idle[key]
 
 
 def _is_of_use(entry: Entry) -> bool:
