@@ -18,6 +18,7 @@ from pathlib import Path
 from flows.server import prefect_server
 from llmastool.canonical import Json, read_json, write_atomic
 from llmastool.errors import LLMasToolError
+from llmastool.params import Params
 
 STAGES_FOUND = ("found", "sliced", "loaded", "built", "forward", "backward", "contract")
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     start = time.monotonic()
     try:
+        Params.load("params.yaml")  # what no stage depends on would not be read where all is up to date
         with prefect_server():
             status = _repro(options.set_param)
     except LLMasToolError as error:
@@ -95,7 +97,7 @@ def summary(artifacts: Path, seconds: float) -> Iterator[str]:
     yield f"took {seconds:.0f} s"
     yield ""
     yield f"report   {(artifacts / 'report' / 'report.html').resolve()}"
-    yield f"runs     .venv/bin/mlflow ui --backend-store-uri sqlite:///{Path('.mlflow/mlflow.db').resolve()}"
+    yield "runs     make mlflow, then http://127.0.0.1:5000"
     yield "again    make demo does only what changed; edit params.yaml, or `.venv/bin/dvc exp run -S search.rounds=5`"
 
 

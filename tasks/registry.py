@@ -35,22 +35,14 @@ def register_bundles(
     """
     from llmastool.filler.choose import make_describer, make_proposer
     from llmastool.registry.incremental import build
-
-    log, said = get_run_logger(), 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal said
-        tenth = 10 * done // total
-        if tenth > said:
-            said = tenth
-            log.info("%d of %d modules probed", done, total)
+    from llmastool.registry.register import tenths
 
     summary: dict[str, Json] = build(
         bundles,
         out,
         config,
         cache,
-        progress,
+        tenths(get_run_logger().info),
         make_proposer(filler, cache.with_name("proposed.jsonl")),
         make_describer(filler, cache.with_name("described.jsonl")),
         runs,

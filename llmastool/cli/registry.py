@@ -89,6 +89,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     from llmastool.errors import RegistryError
     from llmastool.registry.incremental import build
     from llmastool.registry.pool import ProbeConfig
+    from llmastool.registry.register import tenths
     from llmastool.runs import only_writer
 
     if not (arguments.mined / "bundles.jsonl").is_file():
@@ -96,7 +97,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     config = ProbeConfig(workers=arguments.workers, seconds=arguments.seconds, memory_gb=arguments.memory_gb)
     proposer = _proposer(arguments.model, arguments.cache) if arguments.model is not None else None
     with only_writer(arguments.out):
-        summary = build(arguments.mined, arguments.out, config, arguments.cache, _say_tenths(), proposer)
+        summary = build(arguments.mined, arguments.out, config, arguments.cache, tenths(_say), proposer)
     if arguments.json:
         as_json(summary)
         return
@@ -105,23 +106,15 @@ def run_build(arguments: argparse.Namespace) -> None:
     )
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def _proposer(model: str, cache: Path) -> Proposes | None:
     from llmastool.filler.choose import make_proposer
     from llmastool.filler.config import FillerConfig
 
     return make_proposer(FillerConfig(kind="openai", model=model), cache.with_name("proposed.jsonl"))
-
-
-def _say_tenths() -> Callable[[int, int], None]:
-    said = 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal said
-        if 10 * done // total > said:
-            said = 10 * done // total
-            print(f"{done} of {total} modules probed", file=sys.stderr, flush=True)
-
-    return progress
 
 
 def run_ls(arguments: argparse.Namespace) -> None:

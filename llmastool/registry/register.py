@@ -20,7 +20,20 @@ from llmastool.registry.undescribed import Describes, Undescribed
 PROBE_VERSION = 12
 """Raised when probing changes, so that remembered results are not taken for new ones."""
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+def tenths(say: Callable[[str], object]) -> Progress:
+    """Return what says in a line when another tenth is done."""
+    said: dict[str, int] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        if 10 * done // total > said.get(what, 0):
+            said[what] = 10 * done // total
+            say(f"{done} of {total} {what}")
+
+    return progress
 
 
 def register(
@@ -44,7 +57,7 @@ def register(
         out: folder to write to.
         config: limits of the probing.
         cache: a file of results so far; what is in it is not probed again, so a stopped run goes on where it was.
-        progress: told how many modules are done, of how many.
+        progress: told how far it is.
         proposer: knows arguments for modules that fell, an LLM for example; None for nobody.
         describer: says in a line what a module does; None for nobody.
         runs: runs the jobs.
@@ -60,17 +73,19 @@ def register(
     modules = [*by_id, *natives]
     done: dict[str, Probe] = {}
     seen: Seen = {}
-    for result in jobs.run([_job(m, {}) for m in modules], progress):
+    for result in jobs.run([_job(m, {}) for m in modules], "modules probed", progress):
         done[result["job"]["module"]] = Probe.from_json(result["probe"])
         merge(seen, from_json(result["seen"]))
     fallen = [m for m in by_id if done[m].stage != "ok" and by_id[m].has_forward]
-    for result in jobs.run([{"program": p.name} for p in _covering(programs, {by_id[m].name for m in fallen})], None):
+    covering = _covering(programs, {by_id[m].name for m in fallen})
+    for result in jobs.run([{"program": p.name} for p in covering], "programs of the sources run", progress):
         merge(seen, from_json(result["seen"]))
     again = [_job(m, seen) for m in fallen if by_id[m].name in seen]
-    done |= _further(jobs.run(again, None), done)
+    done |= _further(jobs.run(again, "modules probed again, as the programs use them", progress), done)
     if proposer is not None:
         left = [m for m in fallen if done[m].stage in ("build", "forward") and by_id[m].signature]
-        done |= _further(jobs.run(_proposed(proposer, [(done[m], by_id[m]) for m in left]), None), done)
+        proposed = _proposed(proposer, [(done[m], by_id[m]) for m in left])
+        done |= _further(jobs.run(proposed, "modules probed with proposed arguments", progress), done)
     probes = [done[m] for m in modules]
     alike = duplicates(probes, by_id)
     told = describer.describe(_undescribed(probes, by_id, alike)) if describer is not None else {}
@@ -139,7 +154,7 @@ class _Jobs:
         self._package = {b.id: _top(b) for b in bundles} | {p.name: _top(p) for p in programs}
         self._digests = {p.name: digest(p.to_json())[:16] for p in programs}
 
-    def run(self, jobs: Sequence[Json], progress: Progress | None) -> list[Json]:
+    def run(self, jobs: Sequence[Json], what: str, progress: Progress | None) -> list[Json]:
         """Return the results of jobs, in the order of the jobs."""
         found = {dumps(j): {**self.known[k], "job": j} for j in jobs if (k := self._key(j)) in self.known}
         left: dict[str, list[Json]] = {}
@@ -151,7 +166,7 @@ class _Jobs:
                 found[dumps(result["job"])] = result
                 self._remember(result)
                 if progress is not None:
-                    progress(len(found), len(jobs))
+                    progress(what, len(found), len(jobs))
         return [found[dumps(j)] for j in jobs]
 
     def _workload(self, package: str, names: set[str]) -> Workload:

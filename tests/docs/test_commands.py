@@ -33,7 +33,6 @@ ELSEWHERE = {
     "export PREFECT_API_URL": "tests/flows/test_deployment.py",
     "export MLFLOW_TRACKING_URI": "tests/tasks/test_serving.py",
     "mlflow models serve": "tests/tasks/test_serving.py",
-    ".venv/bin/mlflow ui": "tests/tasks/test_page.py",
     "export LLMASTOOL_ALLOW_WEAK_SANDBOX": "tests/registry/test_sandbox.py",
     "dvc import-url http": "nothing: it needs the network",
     "dvc exp run -S mining.set=large": "tests/mining/test_sources_pypi.py, as it needs the package index",

@@ -51,7 +51,7 @@ def test_the_funnel_the_search_and_the_winner_are_told(tmp_path: Path) -> None:
     assert "best validation accuracy, all: 98.00%" in lines
     assert "test accuracy of r01-00-b: 97.50% ± 0.25 over 2 seeds, the winner by validation" in lines
     assert any(line.endswith("report.html") for line in lines)
-    assert any("mlflow ui --backend-store-uri sqlite:///" in line for line in lines)
+    assert "runs     make mlflow, then http://127.0.0.1:5000" in lines
 
 
 def test_a_single_seed_has_no_spread(tmp_path: Path) -> None:
