@@ -58,7 +58,8 @@ def _pages(folder: Path) -> Json:
     report = folder / "artifacts" / "report" / "report.html"
     database = f"sqlite:///{(folder / '.mlflow' / 'mlflow.db').resolve()}"
     with serving(database, folder) as url:
-        runs = f"{url}/#/experiments/1/runs"
+        # As they are listed one below the other: by default those of a search are folded into one.
+        runs = f"{url}/#/experiments/1/runs?orderByKey=metrics.%60validation_accuracy%60&orderByAsc=false"
         shown = {
             "mlflow": (runs, "document.querySelectorAll('[role=row], .ag-row, tr').length > 20"),
             "report": (report.as_uri(), "document.getElementById('table').tBodies[0].rows.length"),
