@@ -70,26 +70,30 @@ class View:
         """
         if not finished and self._sending is not None and not self._sending.state.is_final():
             return
-        self._submit(track.submit, self._tracker, records, summary, step=step, finished=finished)
-        self._on_their_way = {record.trial_key for record in records}
+        if self._submit(track.submit, self._tracker, records, summary, step=step, finished=finished):
+            self._on_their_way = {record.trial_key for record in records}
 
     def send_champion(self, final: Path, data: Path, model: str) -> None:
         """Start sending the winner as a model."""
         self._submit(log_champion.submit, self._tracker, final, data, model)
 
-    def _submit(self, submit: Callable[..., PrefectFuture[Any]], *args: object, **kwargs: object) -> None:
+    def _submit(self, submit: Callable[..., PrefectFuture[Any]], *args: object, **kwargs: object) -> bool:
         # The sending before has to end first: two at a time would write runs twice.
         self.settle()
+        if self._sending is not None:
+            return False
         self._sending = submit(*args, **kwargs)
+        return True
 
     def settle(self) -> bool:
         """Wait for the last sending; return whether it went well. A problem is logged and recorded, not raised."""
         if self._sending is None:
             return True
-        sending, self._sending = self._sending, None
+        sending = self._sending
         sending.wait(PATIENCE)
         if not sending.state.is_final():
             return self._problem(f"MLflow did not take what it was sent within {PATIENCE} s")
+        self._sending = None
         if not sending.state.is_completed():
             return self._problem(str(sending.state.result(raise_on_failure=False)))
         self._sent |= self._on_their_way

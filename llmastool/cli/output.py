@@ -7,10 +7,13 @@ obey are written as escapes.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from llmastool.canonical import Json
 
@@ -18,6 +21,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u20
 
 _NARROWEST = 60
 """Fewest columns that a line is cut to, in characters."""
+
+
+def leave(message: str) -> NoReturn:
+    """Say why, and end at once with the status of Ctrl-C.
+
+    What trains is not waited for: the kernel ends it with this process, and it goes on from its checkpoint.
+    """
+    print(message, file=sys.stderr, flush=True)
+    os._exit(128 + signal.SIGINT)
 
 
 def as_json(value: Json) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmastool.cli.options import add_folder, add_params
+from llmastool.cli.output import leave
 from llmastool.cli.stages import write_prepared
 from llmastool.errors import DataError, LLMasToolError
 
@@ -121,9 +121,7 @@ def _search(params: Params, data: Path, registry: Path, out: Path, runs: Path) -
             with live.shown():
                 _rounds(state, live)
         except KeyboardInterrupt:
-            # What trains is not waited for: the kernel ends it with this process, and it goes on from its checkpoint.
-            print("llmastool: stopped; what is done is kept, `llmastool resume` goes on", file=sys.stderr, flush=True)
-            os._exit(130)
+            leave("llmastool: stopped; what is done is kept, `llmastool resume` goes on")
         state.write(out)
     metrics = read_json(out / "metrics.json")
     best = metrics["best_accuracy"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmastool.cli.options import add_folder, add_params
+from llmastool.cli.output import leave
 
 if TYPE_CHECKING:
     from llmastool.canonical import Json
@@ -97,9 +96,7 @@ def final(arguments: argparse.Namespace) -> None:
         try:
             outcomes = train_all([(t.job, t.folder) for t in trainings], params.training)
         except KeyboardInterrupt:
-            # As in `llmastool search`: what trains is not waited for.
-            print("llmastool: stopped; what is done is kept, the same command goes on", file=sys.stderr, flush=True)
-            os._exit(130)
+            leave("llmastool: stopped; what is done is kept, the same command goes on")
         results = by_network(best, trainings, outcomes)
         metrics = write(arguments.out, archive, results, arguments.registry, arguments.data)
     print(summary(metrics))
