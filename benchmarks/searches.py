@@ -88,7 +88,8 @@ class Task:
             filler=arm.filler,
             # What counts here is what comes of a second.
             planner=replace(base.planner, per_second=True),
-            training=replace(base.training, workers=1, recipe=self.recipe, seconds=60.0),
+            # Slow machines train too, but no network takes more than a quarter of a search.
+            training=replace(base.training, workers=1, recipe=self.recipe, seconds=max(60.0, self.seconds / 4)),
         )
 
 
@@ -114,7 +115,7 @@ def cifar10(folder: Path, seconds: float = 400.0) -> Task:
 
 
 def compare(task: Task, work: Path, seeds: int, arms: Mapping[str, Arm]) -> Json:
-    """Run every arm with every seed, as many seeds side by side as there are cores; a search that ended is read.
+    """Run every arm with every seed, as many searches side by side as there are cores; one that ended is read.
 
     Args:
         task: what is searched for.
@@ -123,10 +124,15 @@ def compare(task: Task, work: Path, seeds: int, arms: Mapping[str, Arm]) -> Json
         arms: by name; the first one is compared with the others seed by seed.
     """
     registry = registered(work)
+    for seed in range(seeds):
+        if not _data(task, work, seed).exists():
+            prepare(task.data, _data(task, work, seed), seed)
+    # Arm by arm, so that two searches of one seed, which share trainings, do not come to the same one at once.
+    wanted = [(task, work, registry, name, arm, seed) for name, arm in arms.items() for seed in range(seeds)]
     # Fresh processes: a fork would inherit threads that are not there.
     with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, seeds)) as pool:
-        found = pool.starmap(_every, [(task, work, registry, arms, seed) for seed in range(seeds)], chunksize=1)
-    rows = {name: summary([told[name] for told in found], task) for name in arms}
+        found = iter(pool.starmap(_one, wanted, chunksize=1))
+    rows = {name: summary(list(itertools.islice(found, seeds)), task) for name in arms}
     return {
         "seconds": task.seconds,
         "per_round": PER_ROUND,
@@ -137,16 +143,15 @@ def compare(task: Task, work: Path, seeds: int, arms: Mapping[str, Arm]) -> Json
     }
 
 
-def _every(task: Task, work: Path, registry: Path, arms: Mapping[str, Arm], seed: int) -> dict[str, Searched]:
-    """Search with every arm, one after another: what several of them train is trained once."""
-    data = work / f"{task.data.name}-{seed}"
-    if not data.exists():
-        prepare(task.data, data, seed)
-    found = {}
-    for name, arm in arms.items():
-        found[name] = _searched(task, task.params(arm, seed), registry, data, work)
-        row = summary([found[name]], task)
-        print(f"{task.data.name} {name} {seed}: {row['networks']['mean']} networks, {row['best']}", flush=True)
+def _data(task: Task, work: Path, seed: int) -> Path:
+    return work / f"{task.data.name}-{seed}"
+
+
+def _one(task: Task, work: Path, registry: Path, name: str, arm: Arm, seed: int) -> Searched:
+    """Search with one arm, and say on the console what came of it."""
+    found = _searched(task, task.params(arm, seed), registry, _data(task, work, seed), work)
+    row = summary([found], task)
+    print(f"{task.data.name} {name} {seed}: {row['networks']['mean']} networks, {row['best']}", flush=True)
     return found
 
 
@@ -170,9 +175,11 @@ def evaluated(
             candidates = search.ask()
             asking.append(time.monotonic() - start)
             for candidate in candidates:
-                # One folder for a training, whichever search asks for it.
-                training = search.job(candidate)
-                search.tell([job.run(training, work / "trials" / training.key[:32], params.training)])
+                # One folder for a training, whichever search asks for it; but one that is trained in pieces takes
+                # other seconds than one that is not.
+                training, rungs = search.job(candidate), params.search.halving.rungs
+                folder = "-".join(map(str, (training.key[:32], *rungs)))
+                search.tell([job.run(training, work / "trials" / folder, params.training)])
             spent = sum(entry.outcome.seconds for entry in search.entries())
         return search.entries(), asking
 

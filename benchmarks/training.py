@@ -103,8 +103,8 @@ class Setting:
         return ranks.correlations(searches.cifar10(self.cifar), self.work, 60 if self.whole else 12)
 
     def halving(self) -> Json:
-        seconds = 600.0 if self.whole else 60.0
-        return rungs.compare(self.cifar, self.work, 4 if self.whole else 1, seconds)
+        seconds = 900.0 if self.whole else 60.0
+        return rungs.compare(self.cifar, self.work, 3 if self.whole else 1, seconds)
 
 
 PARTS: dict[str, Callable[[Setting], Json]] = {

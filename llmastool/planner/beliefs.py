@@ -11,7 +11,7 @@ from llmastool.planner.explain import paid
 from llmastool.planner.plan import Record
 from llmastool.planner.posterior import Posterior, fit
 from llmastool.planner.report import Effect
-from llmastool.planner.rungs import told
+from llmastool.planner.rungs import carried, told
 from llmastool.planner.table import View
 from llmastool.planner.threads import one_thread
 
@@ -53,6 +53,8 @@ class Beliefs:
 def believe(records: Sequence[Record], view: View, *, seed: int, config: PlannerConfig) -> Beliefs | None:
     """Return what is believed after some records; None while there are fewer than `config.min_observations`.
 
+    Trainings that were stopped count as soon as they can be carried over to the end.
+
     Args:
         records: all that was evaluated.
         view: the features of all these networks.
@@ -62,7 +64,7 @@ def believe(records: Sequence[Record], view: View, *, seed: int, config: Planner
     Warns:
         PlannerWarning: the posterior did not converge.
     """
-    if len(archive.usable(records)) < config.min_observations:
+    if len(archive.usable(carried(records))) < config.min_observations:
         return None
     # Accuracies that are no use go in as well: the fit leaves them out, and its diagnostics say so.
     found = told(records)

@@ -91,7 +91,7 @@ class PlannerConfig:
     """Networks drawn anew before edits begin: the largest, then each time the one farthest from all before. The start
     population counts."""
     min_observations: int = 6
-    """Trained trees before the posterior is used; until then plans are spread out."""
+    """Trained trees before the posterior is used, those that were stopped included; until then plans are spread out."""
     quota: float = 0.25
     """Share of all plans, at most, that goes to families which had no fair trial yet, 0 to 1."""
     trials: int = 2

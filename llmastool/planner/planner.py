@@ -15,6 +15,7 @@ from llmastool.planner.objective import front
 from llmastool.planner.plan import Option, Plan, Record, Wishes
 from llmastool.planner.report import Report, calibration
 from llmastool.planner.round import Round
+from llmastool.planner.rungs import carried
 from llmastool.planner.table import Table
 from llmastool.planner.threads import one_thread
 
@@ -57,11 +58,14 @@ class Planner:
             posterior.prepare(self.config.posterior, rungs=rungs)
 
     def elites(self, records: Sequence[Record]) -> list[str]:
-        """Return the ids of the trees worth editing: the front where it is asked for, then as `archive.elites` does."""
+        """Return the ids of the trees worth editing: the front where it is asked for, then as `archive.elites` does.
+
+        What was stopped on the way is ranked by what it would have come to.
+        """
         objective, n = self.config.objective, self.config.elites
         edge = [r.tree for r in front(records, objective)] if objective.kind == "front" else []
         even = np.linspace(0, len(edge) - 1, min(n, len(edge))).round().astype(int)
-        ranked = [edge[i] for i in even] + archive.elites(records, n, objective.reward, self.config.top)
+        ranked = [edge[i] for i in even] + archive.elites(carried(records), n, objective.reward, self.config.top)
         return list(dict.fromkeys(ranked))[:n]
 
     def wishes(self, records: Sequence[Record], n: int, *, round: int) -> Wishes:
@@ -118,7 +122,7 @@ class Planner:
         report = Report(
             round=round,
             options=len(distinct),
-            observations=len(archive.usable(records)),
+            observations=len(archive.usable(carried(records))),
             rules=dict(Counter(plan.reason for plan in plans)),
             families=dict(sorted(choice.families.items())),
             posterior=None if known is None else known.diagnostics.to_json(),

@@ -56,7 +56,7 @@ class Report:
     options: int
     """Distinct options that there were to choose from."""
     observations: int
-    """Evaluated trees with a usable accuracy."""
+    """Evaluated trees with a usable accuracy, or one that is carried over to the end."""
     rules: Mapping[str, int]
     """Plans by the rule that chose them."""
     families: Mapping[str, int]

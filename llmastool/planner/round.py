@@ -18,6 +18,7 @@ from llmastool.planner.plan import FRESH, Option, Plan, Record
 from llmastool.planner.pool import Pool
 from llmastool.planner.posterior import Posterior
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
+from llmastool.planner.rungs import carried
 from llmastool.planner.scores import FrontArea, Improvement, Net, Scores, Spread, Thompson
 from llmastool.planner.seconds import expected_seconds
 from llmastool.planner.space import Coordinates, FeatureSpace, distances
@@ -165,10 +166,10 @@ class Round:
         """Return gains and spreads of some options in percentage points; zeros where no posterior says anything."""
         if self._posterior is None:
             return np.zeros(len(picks)), np.zeros(len(picks))
-        known = archive.accuracies(self._records)
+        known = archive.accuracies(carried(self._records))
         mean, spread = self._posterior.warp.points(self._pool.mean[picks], self._pool.spread[picks])
         # A parent that was never trained has no accuracy to gain on; the best one is the honest bar.
-        best = max(known.values())
+        best = max(archive.accuracies(self._records).values())
         return mean - np.array([known.get(self._options[i].parent, best) for i in picks]), spread
 
 

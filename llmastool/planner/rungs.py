@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmastool.planner.plan import Record
-
-FEWEST_PAIRS = 3
-"""Networks seen both at a rung and at the end, without which accuracies at the rung say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +24,8 @@ def told(records: Sequence[Record]) -> Told:
     """Return what there is to learn from.
 
     An accuracy at a rung is carried over to the end by the line that leads there on the networks seen at both, its
-    slope drawn to 1 with the weight of one of them. That line is for all networks; how far they are off it as a whole
-    is left to the rung as a covariate of the model.
+    slope drawn to 1 with the weight of one of them; a rung of which nothing came to the end says nothing. That line is
+    for all networks; how far they are off it as a whole is left to the rung as a covariate of the model.
     """
     found = Told(trees=[], accuracies=[], rungs=[])
     known = [record for record in records if record.profile is not None]
@@ -42,7 +39,7 @@ def told(records: Sequence[Record]) -> Told:
     for share in sorted({share for record in known for share in record.partial}):
         at = [(record, record.partial[share]) for record in known if share in record.partial]
         pairs = [(early, record.accuracy) for record, early in at if record.accuracy is not None]
-        if len(pairs) < FEWEST_PAIRS:
+        if not pairs:
             continue
         mean, end = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
         square = sum((early - mean) ** 2 for early, _ in pairs)
@@ -54,3 +51,14 @@ def told(records: Sequence[Record]) -> Told:
             found.accuracies.append(end + slope * (early - mean))
             found.rungs.append(math.log2(share))
     return found
+
+
+def carried(records: Sequence[Record]) -> list[Record]:
+    """Return the same records; what was stopped has the accuracy to which the last that was seen of it is carried over.
+
+    What says nothing of the end keeps None.
+    """
+    found = told(records)
+    # Rungs come in order, so that the last one of a network stays.
+    ends = dict(zip(found.trees, found.accuracies, strict=True))
+    return [replace(r, accuracy=ends.get(r.tree)) if r.accuracy is None and r.partial else r for r in records]

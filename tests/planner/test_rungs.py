@@ -10,7 +10,8 @@ import pytest
 from llmastool.planner.beliefs import believe
 from llmastool.planner.config import PlannerConfig, PosteriorConfig
 from llmastool.planner.plan import Record
-from llmastool.planner.rungs import told
+from llmastool.planner.planner import Planner
+from llmastool.planner.rungs import carried, told
 from llmastool.planner.success import Success
 from llmastool.planner.table import Table
 from tests.planner.synthetic import draw, measure, options, record
@@ -51,8 +52,27 @@ def test_what_was_stopped_is_carried_over_to_the_end() -> None:
     assert np.abs(off[:10]).max() < 0.5 * np.abs(np.array(truth[:10]) - [early(t) for t in truth[:10]]).max()
 
 
-def test_two_pairs_are_too_few_for_a_line() -> None:
-    assert told(seen(30, seed=0, whole=2)).rungs == [0.0, 0.0]
+def test_of_one_pair_the_level_is_taken_and_of_none_nothing() -> None:
+    records = seen(30, seed=0, whole=1)
+    first = records[0].accuracy
+    assert first is not None
+    truth = np.array(measure(draw(30, 0), 0))
+    assert np.allclose(told(records).accuracies, [first, *(first + 0.8 * (truth - truth[0]))])
+    assert told(seen(30, seed=0, whole=0)).trees == []
+
+
+def test_what_was_stopped_is_ranked_by_what_it_would_have_come_to() -> None:
+    """The posterior is used, and parents are chosen, before many trainings came to the end."""
+    records = seen(30, seed=0, whole=3)
+    ends = carried(records)
+    assert [r.accuracy for r in ends[:3]] == [r.accuracy for r in records[:3]]
+    best = max(records, key=lambda record: record.partial[0.25])
+    assert best.accuracy is None and Planner(CONFIG, seed=0).elites(records)[0] == best.tree
+    table = Table()
+    table.add((r.tree, r.profile) for r in records if r.profile is not None)
+    beliefs = believe(records, table.view, seed=0, config=CONFIG)
+    assert beliefs is not None and beliefs.posterior.diagnostics.observations == 33
+    assert believe(records[:5], table.view, seed=0, config=CONFIG) is None
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
