@@ -79,7 +79,7 @@ start:
   skeletons: [{channels: 4, cells: 1, stages: 2}, {channels: 5, cells: 1, stages: 2}, {channels: 6, cells: 1, stages: 2}]
 budget: {parameters: 60000, flops: 20000000}
 search: {rounds: 1, per_round: 3, pool: 12, doubles: 3, fresh: 2, halving: {rungs: [1, 2], keep: 0.5}}
-planner: {min_observations: 100}
+planner: {min_observations: 3, posterior: {method: fit}}
 filler: {kind: rules}
 training: {recipe: {epochs: 4, batch_size: 32, lr: 0.05}, seconds: 60}
 """

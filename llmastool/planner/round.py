@@ -104,7 +104,7 @@ class Round:
     @cached_property
     def _pool(self) -> Pool:
         assert self._posterior is not None
-        return Pool.of(self._posterior.trained, self._coordinates)
+        return self._posterior.pool(self._networks)
 
     @cached_property
     def _novelty(self) -> Floats:

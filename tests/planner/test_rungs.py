@@ -11,6 +11,7 @@ from llmastool.planner.beliefs import believe
 from llmastool.planner.config import PlannerConfig, PosteriorConfig
 from llmastool.planner.plan import Record
 from llmastool.planner.planner import Planner
+from llmastool.planner.report import IMPROVEMENT
 from llmastool.planner.rungs import carried, told
 from llmastool.planner.success import Success
 from llmastool.planner.table import Table
@@ -73,6 +74,8 @@ def test_what_was_stopped_is_ranked_by_what_it_would_have_come_to() -> None:
     beliefs = believe(records, table.view, seed=0, config=CONFIG)
     assert beliefs is not None and beliefs.posterior.diagnostics.observations == 33
     assert believe(records[:5], table.view, seed=0, config=CONFIG) is None
+    plans, _ = Planner(CONFIG, seed=0).plan(records, options(draw(2, 9), set())[0], 4, round=1)
+    assert {plan.reason for plan in plans} == {IMPROVEMENT} and all(plan.spread > 0 for plan in plans)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
