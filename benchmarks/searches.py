@@ -1,7 +1,7 @@
 """Searches on real trees: arms, as the planner and its peers, train networks for equal times, and are compared.
 
-A search is the library's own, round by round, as `dvc repro` runs it; it ends with the round in which its trainings
-have taken their seconds together. All searches of a seed begin with the same networks, trained alike.
+A search is the library's own, round by round, as `dvc repro` runs it; it ends when its trainings have taken their
+seconds together. All searches of a seed begin with the same networks, trained alike.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def evaluated(
         registry: folder of the registry.
         data: folder of the prepared images.
         work: folder that keeps searches and trainings.
-        seconds: of training, all candidates together, after which no other round is begun.
+        seconds: of training, all candidates together, after which no other training is begun.
     """
     spent, asking = 0.0, []
     run = run_folder(work / "runs", params, data, registry)
@@ -175,12 +175,14 @@ def evaluated(
             candidates = search.ask()
             asking.append(time.monotonic() - start)
             for candidate in candidates:
+                if spent >= seconds:
+                    break
                 # One folder for a training, whichever search asks for it; but one that is trained in pieces takes
                 # other seconds than one that is not.
                 training, rungs = search.job(candidate), params.search.halving.rungs
                 folder = "-".join(map(str, (training.key[:32], *rungs)))
                 search.tell([job.run(training, work / "trials" / folder, params.training)])
-            spent = sum(entry.outcome.seconds for entry in search.entries())
+                spent = sum(entry.outcome.seconds for entry in search.entries())
         return search.entries(), asking
 
 

@@ -1,8 +1,9 @@
 """Successive halving: every candidate is trained a little, and only what does well there is trained on.
 
 After so many epochs a candidate is compared with all that came as far before it, and goes on if it is among the best
-(Jamieson & Talwalkar 2016; the rule without waiting for others, Li et al. 2020). What goes on goes on from its
-checkpoint: what is trained to the end is trained as it would have been without.
+(Jamieson & Talwalkar 2016; the rule without waiting for others, Li et al. 2020). What is compared is what each is
+expected to end at, its parent's curve in view (`llmastool.curves`). What goes on goes on from its checkpoint: what is
+trained to the end is trained as it would have been without. The start population always is.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def going_on(
 
     Args:
         config: the rule.
-        arrived: validation accuracy at the rung, in percent, of all candidates that came to it.
+        arrived: validation accuracy to end at, in percent, of all candidates that came to the rung: expected, or known.
         among: ids of those that are decided about.
-        curves: for each candidate that was trained to the end: accuracy at this rung, and at the end.
+        curves: for each candidate that was trained to the end: what was expected at this rung, and what came.
     """
     places = math.ceil(config.keep * len(arrived))
     ranked = sorted(arrived, key=lambda candidate: -arrived[candidate])[:places]
@@ -66,8 +67,8 @@ def chance(accuracy: float, curves: Sequence[tuple[float, float]], best: float) 
     `FEWEST_CURVES` the answer is 1: nothing is known.
 
     Args:
-        accuracy: the candidate's at the rung, in percent.
-        curves: accuracy at the rung and at the end, of those that got there.
+        accuracy: what the candidate is expected to end at, in percent.
+        curves: what was expected and what came, of those that were trained to the end.
         best: what to exceed, in percent.
     """
     if len(curves) < FEWEST_CURVES:

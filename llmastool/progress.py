@@ -9,6 +9,7 @@ from typing import TypeAlias
 from llmastool.archive import Entry
 from llmastool.candidate import Candidate
 from llmastool.canonical import Json
+from llmastool.curves import Curve, expected
 from llmastool.halving import HalvingConfig, going_on
 from llmastool.outcome import Outcome
 from llmastool.planner.plan import Record
@@ -41,7 +42,9 @@ class Progress:
         if event["event"] == "asked":
             self.rounds.append(event)
             self._proposed.append([_read(proposed) for proposed in event["candidates"]])
-            self._rung, self._chosen = 0, {candidate.id for candidate in self.last()}
+            # The start population is trained to the end: by its curves others are judged.
+            self._rung = 0 if len(self._proposed) > 1 else len(self._ends) - 1
+            self._chosen = {candidate.id for candidate in self.last()}
         outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
         self.outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
         while self._rung < len(self._ends) - 1 and not self.waiting():
@@ -49,13 +52,19 @@ class Progress:
 
     def _choose(self) -> None:
         """Choose who of the round goes on from the rung at which all of it is."""
-        rung, end = self._ends[self._rung], self._ends[-1]
-        curves = {tree: [entry["validation_accuracy"] for entry in o.curve] for tree, o in self.outcomes.items()}
-        arrived = {tree: curve[rung - 1] for tree, curve in curves.items() if len(curve) >= rung}
-        ended = [(curve[rung - 1], curve[-1]) for curve in curves.values() if len(curve) == end]
-        here = [c.id for c in self.last() if c.id in self._chosen and c.id in arrived]
-        self._chosen = set(going_on(self._halving, arrived, here, ended))
+        rung = self._ends[self._rung]
+        curves = {c.id: self._curve(c) for c in self.candidates() if c.id in self.outcomes}
+        worth = expected(curves, rung) or {name: c.at[rung] for name, c in curves.items() if rung in c.at}
+        ended = {name: c.end for name, c in curves.items() if c.end is not None and rung in c.at}
+        here = [c.id for c in self.last() if c.id in self._chosen and c.id in worth]
+        pairs = [(worth[name], end) for name, end in ended.items()]
+        self._chosen = set(going_on(self._halving, {**worth, **ended}, here, pairs))
         self._rung += 1
+
+    def _curve(self, candidate: Candidate) -> Curve:
+        values = [entry["validation_accuracy"] for entry in self.outcomes[candidate.id].curve]
+        at: dict[float, float] = {rung: values[rung - 1] for rung in self._ends[:-1] if rung <= len(values)}
+        return Curve(candidate.parent, at, values[-1] if len(values) == self._ends[-1] else None)
 
     @property
     def round(self) -> int:

@@ -15,7 +15,7 @@ from llmastool.training.data import DataConfig
 from llmastool.trees.budget import Budget
 
 ARMS = {
-    "planner with halving": Arm(halving=HalvingConfig(rungs=(1, 3))),
+    "planner with halving": Arm(halving=HalvingConfig(rungs=(2,))),
     "planner": Arm(),
     "random": Arm(strategy="random"),
 }

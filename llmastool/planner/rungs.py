@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from llmastool.curves import Curve, expected
 from llmastool.planner.plan import Record
 
 
@@ -23,9 +24,8 @@ class Told:
 def told(records: Sequence[Record]) -> Told:
     """Return what there is to learn from.
 
-    An accuracy at a rung is carried over to the end by the line that leads there on the networks seen at both, its
-    slope drawn to 1 with the weight of one of them; a rung of which nothing came to the end says nothing. That line is
-    for all networks; how far they are off it as a whole is left to the rung as a covariate of the model.
+    An accuracy at a rung is carried over to the end as `llmastool.curves` expects it; a rung of which nothing came to
+    the end says nothing. How far what is expected is off as a whole is left to the rung as a covariate of the model.
     """
     found = Told(trees=[], accuracies=[], rungs=[])
     known = [record for record in records if record.profile is not None]
@@ -36,19 +36,11 @@ def told(records: Sequence[Record]) -> Told:
             found.rungs.append(0.0)
     if all(record.accuracy is not None or not record.partial for record in known):
         return found
+    curves = {r.tree: Curve((r.plan or {}).get("parent"), r.partial, r.accuracy) for r in known}
     for share in sorted({share for record in known for share in record.partial}):
-        at = [(record, record.partial[share]) for record in known if share in record.partial]
-        pairs = [(early, record.accuracy) for record, early in at if record.accuracy is not None]
-        if not pairs:
-            continue
-        mean, end = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-        square = sum((early - mean) ** 2 for early, _ in pairs)
-        both = sum((early - mean) * (late - end) for early, late in pairs)
-        weight = square / len(pairs)
-        slope = max((both + weight) / (square + weight), 0.0) if square else 1.0
-        for record, early in at:
-            found.trees.append(record.tree)
-            found.accuracies.append(end + slope * (early - mean))
+        for tree, accuracy in expected(curves, share).items():
+            found.trees.append(tree)
+            found.accuracies.append(accuracy)
             found.rungs.append(math.log2(share))
     return found
 
