@@ -167,23 +167,26 @@ def evaluated(
         work: folder that keeps searches and trainings.
         seconds: of training, all candidates together, after which no other training is begun.
     """
-    spent, asking = 0.0, []
+    asking: list[float] = []
     run = run_folder(work / "runs", params, data, registry)
     with Search.open(params, registry, data, run) as search:
-        while not search.done and spent < seconds:
+        while not search.done and _spent(search) < seconds:
             start = time.monotonic()
             candidates = search.ask()
             asking.append(time.monotonic() - start)
             for candidate in candidates:
-                if spent >= seconds:
+                if _spent(search) >= seconds:
                     break
                 # One folder for a training, whichever search asks for it; but one that is trained in pieces takes
                 # other seconds than one that is not.
                 training, rungs = search.job(candidate), params.search.halving.rungs
                 folder = "-".join(map(str, (training.key[:32], *rungs)))
                 search.tell([job.run(training, work / "trials" / folder, params.training)])
-                spent = sum(entry.outcome.seconds for entry in search.entries())
         return search.entries(), asking
+
+
+def _spent(search: Search) -> float:
+    return sum(entry.outcome.seconds for entry in search.entries())
 
 
 @dataclass(frozen=True, kw_only=True)
