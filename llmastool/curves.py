@@ -25,9 +25,9 @@ class Curve:
 def expected(curves: Mapping[str, Curve], rung: float) -> dict[str, float]:
     """Return what the networks that came to a rung end at, by what was seen of each there, in percent.
 
-    One of which the parent is known to the end is expected as far from it as it is at the rung, times the slope that
-    pairs of ended networks show. Others lie on the line that leads from the rung to the end. Both slopes are drawn to
-    1 with the weight of one pair.
+    One whose parent came as far is expected as far from the parent's end, known or expected, as the two are apart at
+    the rung, times the slope that pairs of ended networks show. Others lie on the line that leads from the rung to the
+    end. Both slopes are drawn to 1 with the weight of one pair.
 
     Args:
         curves: what is known, by name.
@@ -44,12 +44,20 @@ def expected(curves: Mapping[str, Curve], rung: float) -> dict[str, float]:
     slope = _slope([(early - mean, end - level) for early, end in ended.values()])
     pairs = [(ended[name], ended[here[name].parent or ""]) for name in ended if here[name].parent in ended]
     step = _slope([(early - before, end - last) for (early, end), (before, last) in pairs])
-    found = {}
-    for name, curve in here.items():
-        parent = ended.get(curve.parent or "")
-        early, end, by = (*parent, step) if parent is not None else (mean, level, slope)
-        found[name] = min(max(end + by * (curve.at[rung] - early), 0.0), 100.0)
-    return found
+    found: dict[str, float] = {}
+
+    def find(name: str) -> float:
+        if name not in found:
+            curve, parent = here[name], here.get(here[name].parent or "")
+            if parent is None:
+                expect = level + slope * (curve.at[rung] - mean)
+            else:
+                end = parent.end if parent.end is not None else find(curve.parent or "")
+                expect = end + step * (curve.at[rung] - parent.at[rung])
+            found[name] = min(max(expect, 0.0), 100.0)
+        return found[name]
+
+    return {name: find(name) for name in here}
 
 
 def _slope(pairs: Sequence[tuple[float, float]]) -> float:

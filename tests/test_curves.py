@@ -28,10 +28,12 @@ def test_a_child_is_as_far_from_its_parent_as_it_is_on_the_way() -> None:
 def test_without_a_parent_that_ended_the_line_of_all_leads_there() -> None:
     curves = {str(x): Curve(None, {1: x}, 20 + 0.5 * x) for x in np.linspace(10, 70, 40)}
     curves["fresh"] = Curve(None, {1: 60.0}, None)
-    curves["of a stopped one"] = Curve("fresh", {1: 30.0}, None)
+    curves["of a stopped one"] = Curve("fresh", {1: 62.0}, None)
+    curves["of one unknown"] = Curve("nobody", {1: 30.0}, None)
     found = expected(curves, 1)
     assert found["fresh"] == pytest.approx(50, abs=0.5)
-    assert found["of a stopped one"] == pytest.approx(35, abs=0.5)
+    assert found["of a stopped one"] == pytest.approx(found["fresh"] + 2), "as far from what its parent is expected at"
+    assert found["of one unknown"] == pytest.approx(35, abs=0.5)
 
 
 def test_how_much_of_a_difference_lasts_is_learned_from_pairs() -> None:

@@ -71,7 +71,7 @@ class Planner:
     def wishes(self, records: Sequence[Record], n: int, *, round: int) -> Wishes:
         """Return what is to be looked at: edits of the elites, and networks drawn anew."""
         del round
-        if len(archive.usable(records)) < max(self.config.start, 1):
+        if len(archive.usable(carried(records))) < max(self.config.start, 1):
             return Wishes(fresh=max(self.fresh, n))
         parents = tuple(self.elites(records))
         return Wishes(parents=parents, edits=self.edits, doubles=self.doubles, fresh=self.fresh)
