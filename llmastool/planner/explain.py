@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 
 from llmastool.planner.archive import accuracies
@@ -41,7 +42,7 @@ def paid(posterior: Posterior, view: View) -> dict[str, list[Effect]]:
 
 
 def _group(posterior: Posterior, view: View, group: str) -> list[Effect]:
-    values, names = posterior.values[group], view.names(group)
+    values, names = posterior.values[group][_distinct(posterior)], view.names(group)
     held = (values > 0).sum(axis=0)
     able = np.flatnonzero((held >= FEWEST) & (len(values) - held >= FEWEST)).tolist()
     chosen = sorted(able, key=lambda column: (abs(held[column] - len(values) / 2), names[column]))[:MOST]
@@ -49,9 +50,15 @@ def _group(posterior: Posterior, view: View, group: str) -> list[Effect]:
     return sorted(found, key=lambda effect: (-effect.mean, effect.name))
 
 
+def _distinct(posterior: Posterior) -> NDArray[np.intp]:
+    """Return the first of the rows of every network: one stands there for each time that it was looked at."""
+    return np.sort(np.unique(np.hstack(list(posterior.values.values())), axis=0, return_index=True)[1])
+
+
 def _effect(posterior: Posterior, view: View, group: str, column: int) -> Effect:
     name = view.names(group)[column]
-    holders = np.flatnonzero(posterior.values[group][:, column] > 0)
+    distinct = _distinct(posterior)
+    holders = distinct[posterior.values[group][distinct, column] > 0]
     some = holders[np.linspace(0, len(holders) - 1, min(MOST, len(holders))).round().astype(int)]
     gone = {group: [column]}
     if group == "family":
@@ -66,6 +73,8 @@ def _effect(posterior: Posterior, view: View, group: str, column: int) -> Effect
 
 def _without(rows: Floats, space: FeatureSpace, group: str, columns: Sequence[int]) -> Floats:
     """Return coordinates of networks that are alike but in columns of which they hold nothing."""
+    if group not in space.groups:
+        return rows  # how far it was trained is no feature of a network
     rows, scaling = rows.copy(), space.groups[group]
     rows[:, columns] = -scaling.mean[columns] / scaling.scale[columns] / scaling.width
     return rows

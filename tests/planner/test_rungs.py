@@ -74,6 +74,8 @@ def test_what_was_stopped_is_ranked_by_what_it_would_have_come_to() -> None:
     beliefs = believe(records, table.view, seed=0, config=CONFIG)
     assert beliefs is not None and beliefs.posterior.diagnostics.observations == 33
     assert believe(records[:5], table.view, seed=0, config=CONFIG) is None
+    effects = [effect for found in beliefs.paid().values() for effect in found]
+    assert effects and all(2 <= effect.number <= 28 for effect in effects), "networks count once, however often seen"
     plans, _ = Planner(CONFIG, seed=0).plan(records, options(draw(2, 9), set())[0], 4, round=1)
     assert {plan.reason for plan in plans} == {IMPROVEMENT} and all(plan.spread > 0 for plan in plans)
 
