@@ -62,9 +62,15 @@ class Progress:
         self._rung += 1
 
     def _curve(self, candidate: Candidate) -> Curve:
-        values = [entry["validation_accuracy"] for entry in self.outcomes[candidate.id].curve]
-        at: dict[float, float] = {rung: values[rung - 1] for rung in self._ends[:-1] if rung <= len(values)}
-        return Curve(candidate.parent, at, values[-1] if len(values) == self._ends[-1] else None)
+        outcome = self.outcomes[candidate.id]
+        ended = len(outcome.curve) == self._ends[-1]
+        end = outcome.curve[-1]["validation_accuracy"] if ended else None
+        return Curve(candidate.parent, self._at_rungs(outcome), end)
+
+    def _at_rungs(self, outcome: Outcome) -> dict[float, float]:
+        """Return the accuracies at the rungs that a candidate came to, by epochs."""
+        curve = outcome.curve
+        return {rung: curve[rung - 1]["validation_accuracy"] for rung in self._ends[:-1] if rung <= len(curve)}
 
     @property
     def round(self) -> int:
@@ -126,12 +132,9 @@ class Progress:
 
     def _partial(self, outcome: Outcome) -> dict[float, float]:
         """Return the accuracies at the rungs that a candidate came to, by their share of all epochs."""
-        end = self._ends[-1]
-        return {
-            rung / end: outcome.curve[rung - 1]["validation_accuracy"]
-            for rung in self._ends[:-1]
-            if outcome.gate in ("ok", "stopped") and len(outcome.curve) >= rung
-        }
+        if outcome.gate not in ("ok", "stopped"):
+            return {}
+        return {rung / self._ends[-1]: accuracy for rung, accuracy in self._at_rungs(outcome).items()}
 
 
 def epochs(outcome: Outcome | None) -> float:

@@ -38,27 +38,22 @@ def paid(posterior: Posterior, view: View) -> dict[str, list[Effect]]:
         posterior: what is believed.
         view: names of the features that it was fitted to.
     """
-    return {group: _group(posterior, view, group) for group in GROUPS}
+    # One row for every network: it stands there once for each time that it was looked at.
+    first = np.unique(np.hstack(list(posterior.values.values())), axis=0, return_index=True)[1]
+    return {group: _group(posterior, view, group, np.sort(first)) for group in GROUPS}
 
 
-def _group(posterior: Posterior, view: View, group: str) -> list[Effect]:
-    values, names = posterior.values[group][_distinct(posterior)], view.names(group)
+def _group(posterior: Posterior, view: View, group: str, rows: NDArray[np.intp]) -> list[Effect]:
+    values, names = posterior.values[group][rows], view.names(group)
     held = (values > 0).sum(axis=0)
     able = np.flatnonzero((held >= FEWEST) & (len(values) - held >= FEWEST)).tolist()
     chosen = sorted(able, key=lambda column: (abs(held[column] - len(values) / 2), names[column]))[:MOST]
-    found = [_effect(posterior, view, group, column) for column in chosen]
+    found = [_effect(posterior, view, group, column, rows[values[:, column] > 0]) for column in chosen]
     return sorted(found, key=lambda effect: (-effect.mean, effect.name))
 
 
-def _distinct(posterior: Posterior) -> NDArray[np.intp]:
-    """Return the first of the rows of every network: one stands there for each time that it was looked at."""
-    return np.sort(np.unique(np.hstack(list(posterior.values.values())), axis=0, return_index=True)[1])
-
-
-def _effect(posterior: Posterior, view: View, group: str, column: int) -> Effect:
+def _effect(posterior: Posterior, view: View, group: str, column: int, holders: NDArray[np.intp]) -> Effect:
     name = view.names(group)[column]
-    distinct = _distinct(posterior)
-    holders = distinct[posterior.values[group][distinct, column] > 0]
     some = holders[np.linspace(0, len(holders) - 1, min(MOST, len(holders))).round().astype(int)]
     gone = {group: [column]}
     if group == "family":
