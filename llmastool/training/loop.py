@@ -19,7 +19,7 @@ from llmastool.canonical import Json, digest
 from llmastool.seeds import derive
 from llmastool.training.augment import Normaliser, crop, draw
 from llmastool.training.compiling import Choice, Compiler, Forward
-from llmastool.training.layouts import fastest, lay
+from llmastool.training.layouts import fastest, laid, lay
 from llmastool.training.recipe import Recipe
 
 Data: TypeAlias = tuple[Tensor, Tensor]
@@ -152,7 +152,7 @@ def evaluate(
     with torch.no_grad():
         for images, labels in zip(data[0].split(batch), data[1].split(batch), strict=True):
             labels = labels.to(device)
-            logits = net(normalise(images.to(device)).contiguous(memory_format=layout))
+            logits = net(laid(normalise(images.to(device)), layout))
             correct += (logits.argmax(1) == labels).sum()
             loss += nn.functional.cross_entropy(logits, labels, reduction="sum")
     count = len(data[1])
@@ -193,7 +193,7 @@ def _train_epoch(
             group["lr"] = rate
         picked = order[rows]
         target = labels[picked]
-        batch = normalise(crop(images[picked], views[rows], padding)).contiguous(memory_format=layout)
+        batch = laid(normalise(crop(images[picked], views[rows], padding)), layout)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             logits = forward(batch)
             loss = nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)

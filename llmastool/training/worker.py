@@ -26,6 +26,7 @@ from llmastool.training.compiling import Compiler
 from llmastool.training.data import load, load_meta
 from llmastool.training.devices import lost
 from llmastool.training.job import Job, JobError
+from llmastool.training.layouts import laid
 from llmastool.training.loop import Data, Diverged, Entry, evaluate, seed_generators, train
 from llmastool.training.process import CHECKPOINT, MESSAGE_CHARACTERS, RESULT, UNAVAILABLE, WEIGHTS, out_of_memory
 from llmastool.trees.budget import Fell
@@ -127,7 +128,8 @@ def _do(setting: Setting, progress: Progress) -> dict[str, Json]:
     inherited = _inherited(net, job)
     progress.gate = "shape"
     net.to(device)
-    real_pass(net, setting.learn[0][:2].to(device).float() / 255, setting.meta["classes"])
+    images = laid(setting.learn[0][:2].to(device).float() / 255, torch.contiguous_format)
+    real_pass(net, images, setting.meta["classes"])
     progress.gate = "crash"
     curve = train(
         net,

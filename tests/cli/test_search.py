@@ -88,7 +88,7 @@ def test_stopped_it_leaves_nothing_and_goes_on(here: Path, registry_folder: Path
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "llmastool: stopped; what is done is kept, `llmastool resume` goes on"
     time.sleep(1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from llmastool.training.layouts import fastest
+from llmastool.training.layouts import fastest, laid, lay
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -38,7 +38,8 @@ class Chance(nn.Module):
         return x * torch.rand(())
 
 
-def test_a_usual_network_takes_it_and_is_left_as_it_was() -> None:
+def test_a_usual_network_takes_it_and_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     net = conv_net(nn.ReLU(), nn.Dropout(0.5))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     torch.manual_seed(5)
@@ -51,5 +52,24 @@ def test_a_usual_network_takes_it_and_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("odd", [Viewed(), Asking(), Chance()], ids=lambda module: type(module).__name__)
-def test_what_asks_how_a_map_lies_does_not(odd: nn.Module) -> None:
+def test_what_asks_how_a_map_lies_does_not(odd: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert fastest(conv_net(odd), IMAGES, 4) == torch.contiguous_format
+
+
+def test_on_other_cpus_none_does_as_gradients_would_be_written_past_their_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert fastest(conv_net(nn.Conv2d(6, 6, 1, stride=2)), IMAGES, 4) == torch.contiguous_format
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_that_are_made_of_images_lie_as_these_are_to(channels: int, layout: torch.memory_format) -> None:
+    """Though the images came with their channels last, and one channel lies both ways."""
+    images = torch.randn(2, 8, 8, channels).permute(0, 3, 1, 2)
+    conv = nn.Conv2d(channels, 6, 3)
+    lay(conv, layout)
+    assert conv(laid(images, layout)).is_contiguous(memory_format=layout)
+    assert torch.equal(laid(images, layout), images)
