@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -15,12 +16,26 @@ class Recent(Generic[K, V]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._values: dict[K, V] = {}
+        self.made = 0
+        """How many values were made so far, those that are forgotten included."""
 
     def get(self, key: K, make: Callable[[], V]) -> V:
         """Return the value of a key, made now where it is not known; what `make` raises passes through."""
         if key not in self._values:
-            value = make()
-            if len(self._values) >= self._most:
-                self._values.pop(next(iter(self._values)))
-            self._values[key] = value
+            self._put(key, make())
+            self.made += 1
         return self._values[key]
+
+    def newest(self, number: int) -> list[tuple[K, V]]:
+        """Return the last of the values that were put in, with their keys, in that order: so many, or all there are."""
+        return list(islice(reversed(self._values.items()), number))[::-1]
+
+    def take(self, known: Iterable[tuple[K, V]]) -> None:
+        """Put in values that were made elsewhere, in place of what is known of the same keys."""
+        for key, value in known:
+            self._put(key, value)
+
+    def _put(self, key: K, value: V) -> None:
+        if key not in self._values and len(self._values) >= self._most:
+            self._values.pop(next(iter(self._values)))
+        self._values[key] = value

@@ -73,7 +73,9 @@ def registry_digest(registry: Path) -> str:
 def _decisive(params: Params) -> Json:
     sections = ("seed", "start", "budget", "search", "planner", "filler", "training")
     values = {name: value for name, value in asdict(params).items() if name in sections}
-    values["training"].pop("workers")  # how many train at the same time changes when, not what
+    # How many train or build at the same time changes when, not what.
+    values["training"].pop("workers")
+    values["search"].pop("processes")
     return values
 
 

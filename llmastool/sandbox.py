@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from llmastool.errors import SandboxError
 
@@ -97,7 +98,7 @@ def enclose(temporary_bytes: int = 256 * 1024**2) -> None:
         _empty(Path(folder), temporary_bytes, libc)
     inner = os.fork()
     if inner:
-        _follow(inner)
+        follow(inner)
     os.setsid()  # a signal to its own group must not reach the process that waits
     _drop_capabilities(libc)
     libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -126,11 +127,12 @@ def _mounted_below(folder: Path) -> list[Path]:
     return sorted(place for place in below if not below.intersection(place.parents))
 
 
-def _follow(inner: int) -> None:
-    """Wait for a process and end as it does, without returning."""
-    _, status = os.waitpid(inner, 0)
+def follow(child: int) -> NoReturn:
+    """Wait for a child and end as it does, without returning."""
+    _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
-        signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        if os.WTERMSIG(status) != signal.SIGKILL:
+            signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
         os.kill(os.getpid(), os.WTERMSIG(status))
     os._exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
 

@@ -50,7 +50,12 @@ class Search:
         self.params, self.registry, self.data, self.run = params, registry, data, run
         self.meta = load_meta(data)
         self.bench = Workbench(
-            registry, (BATCH, *self.meta["shape"]), self.meta["classes"], params.budget, params.search.proxies.names
+            registry,
+            (BATCH, *self.meta["shape"]),
+            self.meta["classes"],
+            params.budget,
+            params.search.proxies.names,
+            params.search.builders(),
         )
         self.strategy = make_strategy(params)
         self.filler = make_filler(params.filler, self._ledger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -12,6 +13,9 @@ from llmastool.training.proxies_config import ProxiesConfig
 
 Name: TypeAlias = Literal["planner", "random", "evolution", "local", "largest"]
 """A strategy: the planner, or a baseline in its place (`llmastool.planner.baselines`)."""
+
+MOST_PROCESSES = 16
+"""Processes that build networks where none are asked for, at most: each takes some 100 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,9 @@ class SearchConfig:
     """Pairs of edits, one after the other, that are built and shown to the planner in a round, 0 upwards."""
     fresh: int = 8
     """Networks drawn anew that are built and shown to the planner in a round, 0 upwards."""
+    processes: int | None = None
+    """Processes that build networks side by side between two rounds, 1 upwards; None takes one for every core, up to
+    `MOST_PROCESSES`. The result does not depend on it. With `proxies` there is one."""
     halving: HalvingConfig = field(default_factory=HalvingConfig)
     """Which trainings are stopped early, none by default."""
     proxies: ProxiesConfig = field(default_factory=ProxiesConfig)
@@ -44,3 +51,8 @@ class SearchConfig:
         require(self.pool >= self.per_round, "pool", f"at least per_round ({self.per_round})", self.pool)
         require(self.doubles >= 0, "doubles", "0 or more", self.doubles)
         require(self.fresh >= 0, "fresh", "0 or more", self.fresh)
+        require(self.processes is None or self.processes >= 1, "processes", "1 or more, or null", self.processes)
+
+    def builders(self) -> int:
+        """Return how many processes build networks."""
+        return self.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)

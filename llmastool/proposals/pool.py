@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 
 from llmastool import seeds
 from llmastool.canonical import Json
 from llmastool.filler.question import MAX_CHOICES
-from llmastool.planner.archive import dominant_family
-from llmastool.planner.plan import FRESH, Option, Plan
+from llmastool.planner.plan import Option, Plan
+from llmastool.proposals.crew import Crew
 from llmastool.proposals.fresh import Drawn, Fresh
 from llmastool.proposals.trials import Trials, drawn_group
 from llmastool.trees.adapters import STYLES
@@ -75,11 +77,32 @@ class Child:
         )
 
 
+Made: TypeAlias = Child | Drawn
+"""A network that a round can come to."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the networks that a plan can lead to, and what it leaves free."""
+
+    made: Made
+    free: str = ""
+    """Name of the one thing that is free: an argument of what comes in, or else the adapter behind it."""
+    values: tuple[tuple[Json, Child], ...] = ()
+    """Its values with what comes of each, first that of `made`; none where only one of them holds."""
+
+
 class Pool:
     """What a round can choose from."""
 
     def __init__(
-        self, parents: Sequence[Network], moves: Moves, trials: Trials, fresh: Fresh, seed: seeds.Seed
+        self,
+        parents: Sequence[Network],
+        moves: Moves,
+        trials: Trials,
+        fresh: Fresh,
+        seed: seeds.Seed,
+        processes: int = 1,
     ) -> None:
         """Make a pool.
 
@@ -89,12 +112,13 @@ class Pool:
             trials: tries what is made.
             fresh: draws networks anew.
             seed: what the draws are derived from; see `seeds.generator`.
+            processes: how many build networks side by side.
         """
         self.parents = {p.tree.id: p for p in parents}
         self.moves, self.trials, self.fresh, self.seed = moves, trials, fresh, seed
         self.donors = Donors(parents)
-        self._shown: dict[str, Child] = {}
-        self._drawn: dict[str, Drawn] = {}
+        self._crew = Crew(trials, processes, parents)
+        self._shown: dict[str, Made] = {}
         self._trees: set[str] = set()
 
     def options(self, edits: int, doubles: int = 0, fresh: int = 0) -> list[Option]:
@@ -107,40 +131,22 @@ class Pool:
         """
         return [*self._singles(edits), *self._doubles(doubles), *self._anew(fresh)]
 
-    def short_list(self, plan: Plan, taken: set[str]) -> list[Child | Drawn]:
-        """Return the networks that a plan can lead to, the one that was shown first, without those in `taken`.
+    def answers(self, plans: Sequence[Plan]) -> list[list[Answer]]:
+        """Return for each plan the networks that it can lead to, the one that was shown first.
 
-        A network drawn anew leads to itself alone.
+        They are all different; those of two plans may be the same. A network drawn anew leads to itself alone.
         """
-        if plan.kind == FRESH:
-            drawn = self._drawn[plan.key]
-            return [drawn] if drawn.network.tree.id not in taken else []
+        with closing(self._crew.results([partial(self._answers, plan) for plan in plans])) as answers:
+            return list(answers)
+
+    def _answers(self, plan: Plan) -> list[Answer]:
         shown = self._shown[plan.key]
-        found: dict[str, Child | Drawn] = {shown.network.tree.id: shown} if plan.tree not in taken else {}
-        rng = self._rng("short list", plan.key)
-        for child in self._children(shown.parent, shown.group, shown.first, rng, 2 * MAX_CHOICES):
-            if len(found) == MAX_CHOICES:
-                break
-            if child.network.tree.id not in taken:
-                found.setdefault(child.network.tree.id, child)
-        return list(found.values())
-
-    def variants(self, children: Sequence[Child], taken: set[str]) -> dict[str, tuple[str, list[tuple[Json, Child]]]]:
-        """Return what some networks leave free, and the networks that come of its values, the one that stands first.
-
-        One thing of each: an argument of what comes in, or else the adapter behind it. Where several values hold, they
-        are listed; there is nothing for the others.
-
-        Args:
-            children: networks of one short list.
-            taken: ids of trees that are not to come of it; those that do are added.
-
-        Returns:
-            By id of the network's tree, the name of what is free, and its values with what comes of each.
-        """
-        found, tries = {}, MOST_VARIANTS
+        if isinstance(shown, Drawn):
+            return [Answer(shown)]
+        children = self._short_list(plan, shown)
+        found, taken, tries = [], {child.network.tree.id for child in children}, MOST_VARIANTS
         for child in children:
-            name, moves = self._free(child)
+            name, moves = self._free(child) if tries > 0 else ("", [])
             held: list[tuple[Json, Child]] = []
             for value, move in moves[: min(MOST_VALUES, tries + 1)]:
                 if move is child.move:
@@ -151,11 +157,17 @@ class Pool:
                 if network is not None:
                     taken.add(network.tree.id)
                     held.append((value, replace(child, move=move, network=network)))
-            if len(held) > 1:
-                found[child.network.tree.id] = name, held
-            if tries <= 0:
-                break
+            found.append(Answer(child, name, tuple(held)) if len(held) > 1 else Answer(child))
         return found
+
+    def _short_list(self, plan: Plan, shown: Child) -> list[Child]:
+        found = {shown.network.tree.id: shown}
+        rng = self._rng("short list", plan.key)
+        for child in self._children(shown.parent, shown.group, shown.first, rng, 2 * MAX_CHOICES):
+            if len(found) == MAX_CHOICES:
+                break
+            found.setdefault(child.network.tree.id, child)
+        return list(found.values())
 
     def _free(self, child: Child) -> tuple[str, list[tuple[Json, Move]]]:
         """Return the name of what a network leaves free, and the moves by its values, its own first."""
@@ -170,19 +182,28 @@ class Pool:
         styles = others if _rescales(slot) and child.group.kind in ADAPTED else []
         return "adapter", [(first, move), *((style, move.with_adapter(style)) for style in styles)]
 
-    def _rng(self, *names: str) -> np.random.Generator:
+    def _rng(self, *names: str | int) -> np.random.Generator:
         return seeds.generator(*self.seed, *names)
 
     # -- single edits --------------------------------------------------------------------------------------------
 
     def _singles(self, n: int) -> list[Option]:
-        rng, found = self._rng("edits"), list[Option]()
-        for parent, group in self._deck if n else ():
-            if len(found) == n:
-                break
-            child = next(self._children(parent, group, None, rng, _TRIES), None)
-            if child is not None:
-                found.append(self._show(child))
+        tasks = [partial(self._single, place) for place in range(len(self._deck) if n else 0)]
+        return self._some(n, tasks, lambda _: True)
+
+    def _single(self, place: int) -> Child | None:
+        parent, group = self._deck[place]
+        return next(self._children(parent, group, None, self._rng("edits", place), _TRIES), None)
+
+    def _some(self, n: int, tasks: Sequence[Callable[[], Made | None]], wanted: Callable[[Made], bool]) -> list[Option]:
+        """Return the options of the first so many networks that tasks come to and that are wanted."""
+        found: list[Option] = []
+        with closing(self._crew.results(tasks if n else ())) as results:
+            for made in results:
+                if made is not None and wanted(made):
+                    found.append(self._show(made))
+                if len(found) == n:
+                    break
         return found
 
     @cached_property
@@ -209,25 +230,25 @@ class Pool:
             if network is not None:
                 yield Child(parent, group, move, network, first)
 
-    def _show(self, child: Child) -> Option:
-        option = child.option
-        self._shown[option.key] = child
+    def _show(self, made: Made) -> Option:
+        option = made.option
+        self._shown[option.key] = made
         self._trees.add(option.tree)
         return option
+
+    def _is_new(self, made: Made) -> bool:
+        return made.option.key not in self._shown and made.network.tree.id not in self._trees
 
     # -- pairs of edits, and networks drawn anew -----------------------------------------------------------------
 
     def _doubles(self, n: int) -> list[Option]:
-        rng, found = self._rng("doubles"), list[Option]()
-        firsts = list(self._shown.values())
+        rng, firsts = self._rng("doubles"), [child for child in self._shown.values() if isinstance(child, Child)]
         order = [int(i) for _ in range(-(-_DRAWS * n // max(len(firsts), 1))) for i in rng.permutation(len(firsts))]
-        for i in order[: _DRAWS * n]:
-            if len(found) == n:
-                break
-            child = self._grandchild(firsts[i], rng)
-            if child is not None and child.option.key not in self._shown and child.network.tree.id not in self._trees:
-                found.append(self._show(child))
-        return found
+        tasks = [
+            partial(self._grandchild, firsts[i], self._rng("double", place))
+            for place, i in enumerate(order[: _DRAWS * n])
+        ]
+        return self._some(n, tasks, self._is_new)
 
     def _grandchild(self, first: Child, rng: np.random.Generator) -> Child | None:
         changed = [d.path for d in differences(first.parent.tree, first.network.tree)]
@@ -237,23 +258,8 @@ class Pool:
         return next(self._children(first.network, drawn_group(groups, rng), first, rng, _TRIES), None)
 
     def _anew(self, n: int) -> list[Option]:
-        found: list[Option] = []
-        for _ in range(_DRAWS * n):
-            if len(found) == n:
-                break
-            drawn = self.fresh.draw()
-            if drawn is not None and drawn.network.tree.id not in self._trees:
-                option = _drawn_option(drawn)
-                self._drawn[option.key] = drawn
-                self._trees.add(option.tree)
-                found.append(option)
-        return found
-
-
-def _drawn_option(drawn: Drawn) -> Option:
-    profile = drawn.network.profile
-    family = dominant_family(profile)
-    return Option(parent="", slot="", kind=FRESH, family=family, profile=profile, tree=drawn.network.tree.id)
+        tasks = [partial(self.fresh.draw, self._rng("fresh", number)) for number in range(_DRAWS * n)]
+        return self._some(n, tasks, self._is_new)
 
 
 def _rescales(slot: Slot) -> bool:

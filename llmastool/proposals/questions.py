@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from dataclasses import replace
 
 from llmastool import seeds
-from llmastool.canonical import Json
 from llmastool.filler.question import Choice, Free, Question
-from llmastool.planner.archive import dominant_family
 from llmastool.planner.plan import Plan
 from llmastool.proposals.asked import Asked, Made
-from llmastool.proposals.fresh import Drawn
-from llmastool.proposals.pool import Child, Pool
+from llmastool.proposals.pool import Answer, Child, Pool
 from llmastool.proposals.wording import context, describe
 
 _KEYS = "abcdefghijkl"
@@ -22,37 +19,40 @@ def questions_for(plans: Sequence[Plan], pool: Pool, seed: int, round: int) -> l
     """Return one question for each plan; short lists of a round share no tree, and a plan left with none is dropped."""
     found: list[Asked] = []
     taken: set[str] = set()
-    for index, plan in enumerate(plans):
-        children = pool.short_list(plan, taken)
-        if not children:
+    for index, (plan, every) in enumerate(zip(plans, pool.answers(plans), strict=True)):
+        answers = _untaken(every, taken)
+        if not answers:
             continue
-        taken.update(c.network.tree.id for c in children)
-        keyed = dict(zip(_KEYS, children, strict=False))
-        variants = pool.variants([child for child in children if isinstance(child, Child)], taken)
-        choices = tuple(_choice(key, child, variants.get(child.network.tree.id)) for key, child in keyed.items())
+        keyed = dict(zip(_KEYS, answers, strict=False))
         question = Question(
-            context="\n".join(context(plan, children[0])),
-            choices=choices,
+            context="\n".join(context(plan, answers[0].made)),
+            choices=tuple(_choice(key, answer) for key, answer in keyed.items()),
             seed=seeds.derive(seed, "fill", round, index),
         )
-        leads = {key: _leads_to(child, variants.get(child.network.tree.id)) for key, child in keyed.items()}
-        found.append(Asked(plan, question, leads))
+        found.append(Asked(plan, question, {key: _leads_to(answer) for key, answer in keyed.items()}))
     return found
 
 
-Variants: TypeAlias = tuple[str, list[tuple[Json, Child]]]
-"""The name of what a network leaves free, and its values with what comes of each."""
+def _untaken(answers: Sequence[Answer], taken: set[str]) -> list[Answer]:
+    """Return answers without the networks of which the trees are taken, and take what is left."""
+    left = [answer for answer in answers if answer.made.network.tree.id not in taken]
+    free = [tuple((v, c) for v, c in answer.values if c.network.tree.id not in taken) for answer in left]
+    taken.update(answer.made.network.tree.id for answer in left)
+    taken.update(child.network.tree.id for values in free for _, child in values)
+    return [
+        replace(answer, values=values) if len(values) > 1 else Answer(answer.made)
+        for answer, values in zip(left, free, strict=True)
+    ]
 
 
-def _choice(key: str, child: Child | Drawn, variants: Variants | None) -> Choice:
-    free = Free(name=variants[0], values=tuple(value for value, _ in variants[1])) if variants is not None else None
-    entry = child.move.entry if isinstance(child, Child) else None
-    family = child.group.family if isinstance(child, Child) else dominant_family(child.network.profile)
-    return Choice(
-        key=key, text=describe(child), free=free, module=entry.name if entry is not None else "", family=family
-    )
+def _choice(key: str, answer: Answer) -> Choice:
+    made = answer.made
+    free = Free(name=answer.free, values=tuple(value for value, _ in answer.values)) if answer.values else None
+    entry = made.move.entry if isinstance(made, Child) else None
+    module, family = entry.name if entry is not None else "", made.option.family
+    return Choice(key=key, text=describe(made), free=free, module=module, family=family)
 
 
-def _leads_to(child: Child | Drawn, variants: Variants | None) -> tuple[Made, ...]:
-    every = [child] if variants is None else [variant for _, variant in variants[1]]
+def _leads_to(answer: Answer) -> tuple[Made, ...]:
+    every = tuple(child for _, child in answer.values) or (answer.made,)
     return tuple(Made(c.network.tree, c.change, c.network.profile) for c in every)

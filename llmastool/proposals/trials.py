@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from llmastool.errors import EditRefused
+from llmastool.errors import EditRefused, TreeError
 from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.edits import Edit, apply
@@ -47,13 +47,17 @@ class Trials:
         """
         self.catalog, self.in_shape = catalog, in_shape
         self.classes, self.budget, self.measure = classes, budget, measure
-        self._seen, self._skip, self._trying = frozenset(seen), frozenset(skip), trying
+        self._seen, self._skip, self.trying = frozenset(seen), frozenset(skip), trying
         self._counts = Counter[str]()
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many networks were looked at, by the gate at which they fell; `ok` for none, `seen` for known trees."""
         return dict(sorted(self._counts.items()))
+
+    def count(self, more: Mapping[str, int]) -> None:
+        """Add what was counted in a copy of this process."""
+        self._counts.update(more)
 
     def edited(self, parent: Network, edit: Edit, but: Collection[str] = ()) -> Network | None:
         """Return the network that an edit makes, observed; None where it falls, is known or is to be left out.
@@ -75,15 +79,20 @@ class Trials:
             return None
         return self._passed(tree)
 
-    def built(self, tree: Tree) -> Network | None:
-        """Return a whole network, observed, whether it is known or not; None where it falls or is to be left out."""
-        return self._passed(tree) if self._may(tree.id) else None
+    def base(self, tree: Tree) -> Network | None:
+        """Return a network to edit, known or not and whatever its size; None where it fails or is to be left out."""
+        if not self._may(tree.id):
+            return None
+        try:
+            return Network(tree, self.catalog, self.in_shape)
+        except TreeError:
+            return None
 
     def _may(self, name: str) -> bool:
         if name in self._skip:
             self._counts["crash"] += 1
             return False
-        self._trying(name)
+        self.trying(name)
         return True
 
     def _passed(self, tree: Tree) -> Network | None:

@@ -202,6 +202,10 @@ class Resolver:
         raise RegistryError(f"{ref}: expected a module of torch or of the registry, found none; mine its source again")
 
 
+_PLAIN: Mapping[type, Callable[[Any], Json]] = {int: int.__int__, float: float.__float__, str: str.__str__}
+"""How a value of a class made of one of these becomes one of it, whatever that class makes of its methods."""
+
+
 def encode(value: Any, name: Callable[[Any], str | None], read: Callable[[nn.Module], Json] | None = None) -> Json:
     """Return the JSON form of a Python value; `name` gives references, `read` writes modules down as trees.
 
@@ -214,8 +218,11 @@ def encode(value: Any, name: Callable[[Any], str | None], read: Callable[[nn.Mod
 
     if isinstance(value, enum.Enum):
         return _reference(type(value), name, f".{value.name}")
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or type(value) in (bool, int, float, str):
         return value
+    for kind, plain in _PLAIN.items():
+        if isinstance(value, kind):
+            return plain(value)
     if isinstance(value, nn.Module) and read is not None:
         return {"$tree": read(value)}
     if isinstance(value, torch.dtype):

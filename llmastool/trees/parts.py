@@ -16,8 +16,9 @@ from torch import nn
 
 from llmastool.errors import RegistryError, TreeError
 from llmastool.meta import ShapesOnly
-from llmastool.modes import evaluating, quiet, training
+from llmastool.modes import drawing_alike, evaluating, quiet, training
 from llmastool.registry.capture import Captured
+from llmastool.seeds import derive
 from llmastool.trees.axes import layout_of
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.flow import Flow
@@ -150,7 +151,12 @@ def _per(signal: Signal) -> int:
 
 
 def _observed(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
-    """Build a subtree as a whole and run it."""
+    """Build a subtree as a whole and run it. What it draws by chance is the same each time."""
+    with drawing_alike(derive(0, "parts", tree.id)):
+        return _run(tree, catalog, signal)
+
+
+def _run(tree: Tree, catalog: Catalog, signal: Signal) -> Part:
     with torch.device("meta"), quiet(), ShapesOnly():
         net, captured = build_captured(tree, catalog)
     empty = next((name for name, p in net.named_parameters() if not nn.parameter.is_lazy(p) and not p.numel()), None)

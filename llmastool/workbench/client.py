@@ -65,6 +65,7 @@ class Workbench:
         classes: int = 1,
         budget: Budget | None = None,
         proxies: Sequence[str] = (),
+        processes: int = 1,
     ) -> None:
         """Say what the trees are about; nothing is started yet.
 
@@ -74,6 +75,7 @@ class Workbench:
             classes: number of classes.
             budget: how large a network may be.
             proxies: what is worked out of every network beside its costs (`llmastool.training.proxies`).
+            processes: how many try edits side by side; what comes of them does not depend on it.
         """
         self.registry = registry.resolve() if registry is not None else None
         self.setup: Json = {
@@ -83,6 +85,7 @@ class Workbench:
             "budget": asdict(budget or Budget()),
             "memory_gb": MEMORY_GB,
             "proxies": list(proxies),
+            "processes": processes,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None

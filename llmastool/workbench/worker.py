@@ -48,6 +48,7 @@ class Bench:
         self.classes = setup["classes"]
         self.budget = Budget(**setup["budget"])
         names = setup["proxies"]
+        self.processes = setup["processes"]
         self.measure = Measure(self.catalog, self.in_shape, self.classes, names) if names else None
         self.say = say
         self._networks: dict[str, Network] = {}
@@ -114,8 +115,8 @@ class Bench:
         )
         config = from_mapping(StartConfig, start, "start")
         mined = self._mined(config) if wishes["fresh"] else []
-        fresh = Fresh(config.skeletons, mined, self.moves, trials, seeds.generator(*seed, "fresh"))
-        self._pool = Pool(networks, self.moves, trials, fresh, seed)
+        fresh = Fresh(config.skeletons, mined, self.moves, trials)
+        self._pool = Pool(networks, self.moves, trials, fresh, seed, self.processes)
         found = [_option(option) for option in self._pool.options(**wishes)]
         return {"options": found, "counts": trials.counts}
 

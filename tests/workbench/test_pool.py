@@ -13,7 +13,7 @@ from llmastool.planner.archive import dominant_family
 from llmastool.planner.plan import FRESH, Option, Plan, Wishes
 from llmastool.proposals.asked import Asked, Made
 from llmastool.proposals.fresh import MOST_EDITS
-from llmastool.proposals.pool import MOST_VALUES, MOST_VARIANTS, Pool, _undoes
+from llmastool.proposals.pool import MOST_VALUES, MOST_VARIANTS, Child, Pool, _undoes
 from llmastool.start import skeleton, variant
 from llmastool.start_config import MinedNetwork, Skeleton, StartConfig
 from llmastool.trees.budget import Budget
@@ -42,13 +42,14 @@ def parents() -> dict[str, Tree]:
 class Round:
     """A round's options, and what plans over all pairs and networks drawn anew lead to."""
 
-    def __init__(self, registry: Path, parents: dict[str, Tree], seed: int = 0, start: StartConfig = START) -> None:
+    def __init__(self, registry: Path, parents: dict[str, Tree], seed: int = 0, processes: int = 1) -> None:
         self.wishes = Wishes(parents=tuple(parents), edits=10, doubles=6, fresh=4)
-        with Workbench(registry, IN_SHAPE, 7, BUDGET) as bench:
-            self.options, self.counts = bench.options(self.wishes, parents, start=start, seed=(seed, "pool", 1))
+        with Workbench(registry, IN_SHAPE, 7, BUDGET, processes=processes) as bench:
+            self.options, self.counts = bench.options(self.wishes, parents, start=START, seed=(seed, "pool", 1))
             self.plans = [Plan.of(option, "a reason") for option in self.doubles + self.fresh]
             self.asked, _ = bench.questions(self.plans, seed, 1)
-            self.settled, _ = bench.questions([Plan.of(option, "a reason") for option in self.singles], seed, 2)
+            singles = [Plan.of(option, "a reason") for option in self.singles]
+            self.settled, self.all_counts = bench.questions(singles, seed, 2)
             trees = {m.tree.id: m.tree for a in self.asked for m in _made(a)}
             self.checked = {tree_id: bench.check(tree) for tree_id, tree in trees.items()}
 
@@ -154,6 +155,17 @@ def test_the_same_seed_makes_the_same_round_and_another_seed_another(
     assert [o.key for o in other.doubles] != [o.key for o in found.doubles]
 
 
+@pytest.mark.parametrize("processes", [2, 5])
+def test_what_a_round_holds_does_not_depend_on_how_many_processes_make_it(
+    processes: int, found: Round, registry_folder: Path, parents: dict[str, Tree]
+) -> None:
+    again = Round(registry_folder, parents, processes=processes)
+    assert again.options == found.options
+    for these, those in ((again.asked, found.asked), (again.settled, found.settled)):
+        assert [a.to_json() for a in these] == [a.to_json() for a in those]
+    assert (again.counts, again.all_counts) == (found.counts, found.all_counts), "only what was asked for counts"
+
+
 def test_networks_drawn_anew_do_not_depend_on_what_is_edited(
     found: Round, registry_folder: Path, parents: dict[str, Tree]
 ) -> None:
@@ -188,7 +200,6 @@ def test_a_second_edit_that_leaves_nothing_of_the_first_is_no_pair(
 ) -> None:
     from llmastool.proposals.fresh import Fresh
     from llmastool.proposals.trials import Trials
-    from llmastool.seeds import generator
     from llmastool.trees.moves import Moves
     from llmastool.trees.observe import Network
 
@@ -196,10 +207,11 @@ def test_a_second_edit_that_leaves_nothing_of_the_first_is_no_pair(
     tree = next(iter(parents.values()))
     trials = Trials(catalog, IN_SHAPE, 7, BUDGET, seen=[tree.id])
     moves = Moves(catalog)
-    fresh = Fresh((Skeleton(channels=4, cells=1, stages=2),), (), moves, trials, generator(0))
+    fresh = Fresh((Skeleton(channels=4, cells=1, stages=2),), (), moves, trials)
     pool = Pool([Network(tree, catalog, IN_SHAPE)], moves, trials, fresh, (0, "pool", 1))
     pool.options(40)
-    first = next(c for c in pool._shown.values() if c.group.kind == "replace" and c.group.slot.startswith("stage1"))
+    children = [made for made in pool._shown.values() if isinstance(made, Child)]
+    first = next(c for c in children if c.group.kind == "replace" and c.group.slot.startswith("stage1"))
     slot, above = first.group.slot, first.group.slot.rpartition(".")[0]
     changed = [d.path for d in differences(first.parent.tree, first.network.tree)]
     assert _undoes(Group(slot, "replace", "x"), changed) and _undoes(Group(above, "delete", "none"), changed)

@@ -192,14 +192,15 @@ def _plan(option: Option) -> Plan:
     return Plan.of(option, "no posterior yet")
 
 
+@pytest.mark.parametrize("processes", [1, 3])
 def test_an_edit_that_ends_the_process_is_a_crash_and_the_others_go_on(
-    hostile: Path, start: Tree, monkeypatch: pytest.MonkeyPatch
+    processes: int, hostile: Path, start: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dies = named(hostile, "Dies")
     monkeypatch.setattr(client, "SILENCE", 8.0)  # for the one that hangs
-    with Workbench(hostile, IN_SHAPE, 7) as bench:
+    with Workbench(hostile, IN_SHAPE, 7, processes=processes) as bench:
         with pytest.warns(UserWarning, match="an edit is left out") as warned:
-            wishes = Wishes(parents=(start.id,), edits=16)
+            wishes = Wishes(parents=(start.id,), edits=40)
             options, counts = bench.options(wishes, {start.id: start}, start=SMALL, seed=(0, "pool", 1))
             assert len(options) >= 8
             assert all(dies not in [s.module for s in option.profile.slots] for option in options)
