@@ -175,7 +175,10 @@ def command(
     if not isolation_works():
         return list(argv)
     package = Path(__file__).resolve().parent.parent
-    bind = [Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve(), package, *map(Path.resolve, readable)]
+    # A virtual environment may be reached by a link, and Python be called by its path there.
+    prefixes = (Path(sys.prefix), Path(sys.base_prefix))
+    bind = {path: path for path in (*map(Path.resolve, (*prefixes, *readable)), package)}
+    bind |= {path: path.resolve() for path in prefixes}
     out = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--setenv", ISOLATED, "1"]
     # Root would keep its capabilities otherwise, and could make the mounts below writable again. What it keeps lets
     # `enclose` map its user into a further namespace, and is of no other use here.
@@ -186,8 +189,8 @@ def command(
     empty = [h for h in homes if h.is_dir() and not h.is_symlink() and h != Path("/")]
     for folder in (Path("/tmp"), Path("/dev/shm"), *sorted(empty)):
         out += ["--size", str(_TEMPORARY_BYTES), "--tmpfs", str(folder)]
-    for path in sorted(set(bind)):
-        out += ["--ro-bind", str(path), str(path)]
+    for path, source in sorted(bind.items()):
+        out += ["--ro-bind", str(source), str(path)]
     for path in hidden:
         out += ["--tmpfs", str(path.resolve())]
     if gpu:
