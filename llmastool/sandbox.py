@@ -175,10 +175,8 @@ def command(
     if not isolation_works():
         return list(argv)
     package = Path(__file__).resolve().parent.parent
-    # A virtual environment may be reached by a link, and Python be called by its path there.
     prefixes = (Path(sys.prefix), Path(sys.base_prefix))
-    bind = {path: path for path in (*map(Path.resolve, (*prefixes, *readable)), package)}
-    bind |= {path: path.resolve() for path in prefixes}
+    bind = {package, *map(Path.resolve, (*prefixes, *readable))}
     out = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--setenv", ISOLATED, "1"]
     # Root would keep its capabilities otherwise, and could make the mounts below writable again. What it keeps lets
     # `enclose` map its user into a further namespace, and is of no other use here.
@@ -186,11 +184,16 @@ def command(
     # The kernel's settings belong to root, in a namespace too: they are made read-only apart.
     out += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     homes = {Path("/root"), Path("/home"), Path.home().resolve(), Path("/run"), Path("/var/tmp")}
-    empty = [h for h in homes if h.is_dir() and not h.is_symlink() and h != Path("/")]
-    for folder in (Path("/tmp"), Path("/dev/shm"), *sorted(empty)):
+    homes -= {home for home in homes if not home.is_dir() or home.is_symlink() or home == Path("/")}
+    empty = [Path("/tmp"), Path("/dev/shm"), *sorted(homes)]
+    for folder in empty:
         out += ["--size", str(_TEMPORARY_BYTES), "--tmpfs", str(folder)]
-    for path, source in sorted(bind.items()):
-        out += ["--ro-bind", str(source), str(path)]
+    for path in sorted(bind):
+        out += ["--ro-bind", str(path), str(path)]
+    for path in prefixes:
+        # A virtual environment may be reached by a link, which is gone with the folder that it lay in.
+        if not bind & {path, *path.parents} and {*empty} & {*path.parents}:
+            out += ["--ro-bind", str(path.resolve()), str(path)]
     for path in hidden:
         out += ["--tmpfs", str(path.resolve())]
     if gpu:

@@ -185,11 +185,13 @@ def test_without_namespaces_work_stops_unless_the_weak_sandbox_is_allowed(monkey
         sandbox.isolation_works.cache_clear()
 
 
-def test_a_python_that_is_reached_by_a_link_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A virtual environment may be a link, in a folder that the sandbox hides."""
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_python_that_is_reached_by_a_link_runs(seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment may be a link, in a folder that the sandbox hides or shows."""
     link = tmp_path / "linked"
     link.symlink_to(Path(sys.prefix).resolve(), target_is_directory=True)
     monkeypatch.setattr(sys, "prefix", str(link))
-    argv = sandbox.command([str(link / "bin" / "python"), "-c", "import torch; print(torch.__version__)"])
+    program = [str(link / "bin" / "python"), "-c", "import torch; print(torch.__version__)"]
+    argv = sandbox.command(program, readable=[tmp_path] if seen else [])
     done = subprocess.run(argv, env=sandbox.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout == f"{torch.__version__}\n", done.stderr
