@@ -15,9 +15,12 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from llmastool.errors import LLMasToolError
@@ -68,21 +71,57 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server, maybe still coming up."""
+
+    url: str
+    process: subprocess.Popen[bytes] | None = None
+    """None where somebody else started it."""
+    log: Path | None = None
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            ServerError: it did not come up, or nobody is there; the message says where to look.
+        """
+        # Loopback needs no proxy, whatever the environment says.
+        local = urllib.parse.urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if local else None))
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process is not None and self.process.poll() is not None:
+                raise ServerError(f"the Prefect server ended with status {self.process.returncode}; see {self.log}")
+            try:
+                with opener.open(f"{self.url}/health", timeout=5):
+                    return
+            except urllib.error.HTTPError as error:
+                if self.process is None or error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return
+            except OSError as error:
+                reason = getattr(error, "reason", error)
+                if self.process is None and not isinstance(reason, TimeoutError | ConnectionResetError):
+                    raise ServerError(
+                        f"PREFECT_API_URL={self.url}: expected a Prefect server there, found none ({reason}); "
+                        "start it (`make server`), or unset PREFECT_API_URL"
+                    ) from error
+            time.sleep(0.2)
+        raise ServerError(f"{self.url}: the Prefect server did not answer in {START_SECONDS} s; see {self.log or 'it'}")
+
+
 @contextmanager
-def prefect_server(home: Path = Path(".prefect")) -> Iterator[str]:
-    """Have a Prefect server; yield its address, which is in `PREFECT_API_URL` meanwhile.
+def prefect_server(home: Path = Path(".prefect")) -> Iterator[Server]:
+    """Have a Prefect server, whose address is in `PREFECT_API_URL` meanwhile; `wait` for it before a flow is run.
 
     Call it from the main thread, before Prefect is imported: the kernel ends the server with the thread that began it.
 
     Args:
         home: folder of its database and of its log, `server.log`; made where it is missing.
-
-    Raises:
-        ServerError: it did not come up; the message names its log.
     """
     set_environment()
     if given := os.environ.get("PREFECT_API_URL"):
-        yield given
+        yield Server(given)
         return
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -90,15 +129,15 @@ def prefect_server(home: Path = Path(".prefect")) -> Iterator[str]:
     # The port is bound here and handed over, so that nobody else can take it in between.
     with socket.create_server(("127.0.0.1", 0)) as listener, (home / "server.log").open("ab") as log:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        server = _start(listener, log.fileno(), url)
+        process = _start(listener, log.fileno(), url)
+    os.environ["PREFECT_API_URL"] = url
     try:
-        _wait_until_up(server, url, home / "server.log")
-        os.environ["PREFECT_API_URL"] = url
-        yield url
+        yield Server(url, process, home / "server.log")
     finally:
-        if os.environ.pop("PREFECT_API_URL", None):
+        os.environ.pop("PREFECT_API_URL", None)
+        if process.poll() is None:
             _flush()
-        _stop(server)
+        _stop(process)
 
 
 def _start(listener: socket.socket, log: int, url: str) -> subprocess.Popen[bytes]:
@@ -118,22 +157,6 @@ def _start(listener: socket.socket, log: int, url: str) -> subprocess.Popen[byte
         # Ctrl-C goes to the whole group of the terminal; the server must outlive the flow's last words.
         start_new_session=True,
     )
-
-
-def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    # Loopback needs no proxy, whatever the environment says.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise ServerError(f"the Prefect server ended with status {server.returncode}; see {log}")
-        try:
-            with opener.open(f"{url}/health", timeout=5) as response:
-                if response.status == 200:
-                    return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.2)
-    raise ServerError(f"the Prefect server was not up within {START_SECONDS} s; see {log}")
 
 
 def _flush() -> None:

@@ -31,8 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     try:
         Params.load("params.yaml")  # what no stage depends on would not be read where all is up to date
-        with prefect_server():
+        with prefect_server() as server:
             status = _repro(options.set_param)
+            if status != 0:
+                server.wait()  # where it is the server that failed, this says where to look
     except LLMasToolError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2

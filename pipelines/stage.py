@@ -134,9 +134,10 @@ def _values(stage: Stage, arguments: argparse.Namespace) -> dict[str, Path]:
 
 
 def _run(stage: Stage, values: Mapping[str, Path]) -> int:
-    with prefect_server():
+    with prefect_server() as server:
         module, _, function = stage.flow.partition(":")
         flow: Callable[..., object] = getattr(importlib.import_module(module), function)
+        server.wait()
         flow(**values)
     return 0
 

@@ -21,7 +21,7 @@ FLOW = """
 import os, sys, time
 from pathlib import Path
 from flows.server import prefect_server
-with prefect_server(Path(sys.argv[1])) as url:
+with prefect_server(Path(sys.argv[1])) as server:
     from prefect import flow, get_run_logger, task
     from prefect.client.orchestration import get_client
     from llmastool.errors import ConfigError
@@ -41,6 +41,7 @@ with prefect_server(Path(sys.argv[1])) as url:
     def refuse() -> None:
         raise ConfigError("seed: expected 0 or more, got -1")
 
+    server.wait()
     print(probe(float(sys.argv[2])), flush=True)
     try:
         refuse()
@@ -123,10 +124,12 @@ def test_a_given_server_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     for name in (*server.PRIVATE, *server.QUIET):
         monkeypatch.setenv(name, os.environ.get(name, "kept"))
-    with server.prefect_server(tmp_path) as url:
-        assert url == "http://127.0.0.1:9/api"
+    with server.prefect_server(tmp_path) as found:
+        assert found == server.Server("http://127.0.0.1:9/api")
+        with pytest.raises(server.ServerError, match=r"127\.0\.0\.1:9/api: expected .*, found none .*`make server`"):
+            found.wait()
     assert list(tmp_path.iterdir()) == []
-    assert os.environ["PREFECT_API_URL"] == url
+    assert os.environ["PREFECT_API_URL"] == found.url
 
 
 def test_a_server_that_does_not_start_says_where_to_look(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -63,6 +63,17 @@ def test_bad_parameters_end_in_one_line(
     assert not (tmp_path / ".prefect").exists()
 
 
+def test_a_server_that_is_not_there_is_named(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    url = "http://127.0.0.1:9/api"
+    done = stage("prepare", cwd=tmp_path, environment={**environment, "PREFECT_API_URL": url})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"prepare: PREFECT_API_URL={url}: expected a Prefect server there, found none ([Errno 111] Connection refused); "
+        "start it (`make server`), or unset PREFECT_API_URL\n"
+    )
+
+
 def test_a_second_writer_is_told_who_writes(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "params.yaml").write_text(PARAMS)
     with only_writer(tmp_path / "artifacts" / "prepare"):
