@@ -21,6 +21,7 @@ from llmastool.training.augment import Normaliser, crop, draw
 from llmastool.training.compiling import Choice, Compiler, Forward
 from llmastool.training.layouts import fastest, laid, lay
 from llmastool.training.recipe import Recipe
+from llmastool.training.sgd import SGD
 
 Data: TypeAlias = tuple[Tensor, Tensor]
 """Images uint8 `(n, C, H, W)` and labels int64 `(n,)`."""
@@ -36,6 +37,9 @@ FAR = 4.0
 
 PATIENCE = 50
 """Steps over which the loss is averaged to see whether a training diverged."""
+
+STATE_VERSION = 2
+"""Of what a checkpoint holds. One of another version is as none."""
 
 
 class Diverged(ArithmeticError):  # noqa: N818 - what happened, as a name for it
@@ -91,14 +95,10 @@ def train(
     layout = fastest(net, Normaliser.of(meta, device)(images[:2]), meta["classes"])
     lay(net, layout)
     validation = None if validation_data is None else (validation_data[0].to(device), validation_data[1].to(device))
-    optimiser = torch.optim.SGD(
-        net.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.nesterov,
+    optimiser = SGD(
+        net.parameters(), momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.nesterov
     )
-    run = digest([recipe.to_json(), seed, len(images), meta.get("digest")])
+    run = digest([STATE_VERSION, recipe.to_json(), seed, len(images), meta.get("digest")])
     curve = _resume(checkpoint, net, optimiser, run) if checkpoint else []
     choice = Choice(net, compiler)
     with _global_generators(device):
@@ -167,7 +167,7 @@ def batches(count: int, size: int) -> list[slice]:
 
 def _train_epoch(
     net: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: SGD,
     data: Data,
     meta: Mapping[str, Json],
     recipe: Recipe,
@@ -189,8 +189,6 @@ def _train_epoch(
     losses = _Losses(epoch, math.log(meta["classes"]), device)
     for step, rows in enumerate(steps):
         rate = recipe.rate(epoch * len(steps) + step, len(steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
         picked = order[rows]
         target = labels[picked]
         batch = laid(normalise(crop(images[picked], views[rows], padding)), layout)
@@ -198,11 +196,11 @@ def _train_epoch(
             logits = forward(batch)
             loss = nn.functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
         losses.add(loss.detach(), len(target))
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()
         if recipe.grad_clip:
             nn.utils.clip_grad_norm_(net.parameters(), recipe.grad_clip)
-        optimiser.step()
+        optimiser.step(rate)
         correct += (logits.detach().argmax(1) == target).sum()
         seen += len(target)
     accuracy = 100.0 * int(correct) / seen
@@ -271,13 +269,13 @@ def seed_generators(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-def _save(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, run: str, curve: list[Entry]) -> None:
+def _save(path: Path, net: nn.Module, optimiser: SGD, run: str, curve: list[Entry]) -> None:
     """Write the state after an epoch: whole, or not at all.
 
     Raises:
         OSError: the disk is full.
     """
-    state = {"run": run, "model": net.state_dict(), "optimiser": optimiser.state_dict(), "curve": curve}
+    state = {"run": run, "model": net.state_dict(), "momentum": optimiser.buffers, "curve": curve}
     fresh = path.with_name(f"{path.name}.new")
     try:
         with fresh.open("wb") as file:
@@ -289,7 +287,7 @@ def _save(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, run: str
     fresh.replace(path)
 
 
-def _resume(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, run: str) -> list[Entry]:
+def _resume(path: Path, net: nn.Module, optimiser: SGD, run: str) -> list[Entry]:
     """Load the state of an earlier start of this training; one that is missing, torn or another's is as none."""
     if not path.exists():
         return []
@@ -301,5 +299,5 @@ def _resume(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, run: s
     if not isinstance(state, dict) or state.get("run") != run:
         return []
     net.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
+    optimiser.buffers = list(state["momentum"])
     return list(state["curve"])

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from llmastool.trees.flow import IN, JOIN, Flow
 from llmastool.trees.profile import Shape
@@ -142,15 +141,18 @@ class Watch(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, run: Run) -> None:
+        # Importing it takes Triton along, half a second that a process which watches nothing can do without.
+        from torch.utils.flop_counter import flop_registry
+
         super().__init__()
-        self._run = run
+        self._run, self._formulas = run, flop_registry
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operation of PyTorch."""
         kwargs = kwargs or {}
-        formula = flop_registry.get(getattr(func, "_overloadpacket", func))
+        formula = self._formulas.get(getattr(func, "_overloadpacket", func))
         if formula is None and isinstance(func, torch._ops.OpOverload):
             with self:
                 out = func.decompose(*args, **kwargs)
