@@ -183,8 +183,7 @@ def run(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     append_line(folder / STARTS, {"started": round(time.time(), 3)})
     outcome = process.run(job, folder, config)
     # A training that is gone on with took what it took before, too.
-    before = max((_seconds(folder / outcome_file(job, epoch)) for epoch in range(1, job.last)), default=0.0)
-    outcome = replace(outcome, seconds=round(before + outcome.seconds, 3))
+    outcome = replace(outcome, seconds=round(_seconds_before(job, folder) + outcome.seconds, 3))
     weights = folder / "work" / process.WEIGHTS
     if job.keep_weights and outcome.ok:
         weights.replace(folder / process.WEIGHTS)
@@ -211,8 +210,9 @@ def outcome_file(job: Job, epoch: int) -> str:
     return "outcome.json" if epoch == job.recipe.epochs else f"outcome-{epoch}.json"
 
 
-def _seconds(path: Path) -> float:
-    return Outcome.from_json(read_json(path)).seconds if path.exists() else 0.0
+def _seconds_before(job: Job, folder: Path) -> float:
+    rungs = [path for path in folder.glob("outcome-*.json") if int(path.stem.partition("-")[2]) < job.last]
+    return max((Outcome.from_json(read_json(path)).seconds for path in rungs), default=0.0)
 
 
 def claim(job: Job, folder: Path) -> None:
