@@ -2,7 +2,7 @@
 
 python -m benchmarks.orchestration                    a short form, some minutes
 python -m benchmarks.orchestration --whole            all of it, some two hours on 2 cores
-python -m benchmarks.orchestration --only kills       some of it; the other figures are kept as they are
+python -m benchmarks.orchestration --only killed      some of it; the other figures are kept as they are
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Setting:
     def many(self) -> Json:
         return many.candidates(self.work / f"many-{self.whole}", 500 if self.whole else 34)
 
-    def kills(self) -> Json:
+    def killed(self) -> Json:
         return kills.survived(self.work / "kills", 50 if self.whole else 5)
 
     def dask(self) -> Json:
@@ -67,12 +67,12 @@ class Setting:
 PARTS: dict[str, Callable[[Setting], Json]] = {
     "demo": Setting.demo,
     "many": Setting.many,
-    "kills": Setting.kills,
+    "killed": Setting.killed,
     "dask": Setting.dask,
     "ray": Setting.ray,
 }
 
-SHORT_PARTS = ("many", "kills", "dask")
+SHORT_PARTS = ("many", "killed", "dask")
 """What the short form measures."""
 
 
@@ -86,8 +86,8 @@ def _headline(results: Json) -> Json:
         for page in ("mlflow_page_seconds", "report_page_seconds"):
             if page in results["many"]:
                 found[page] = results["many"][page]["most"]
-    if "kills" in results:
-        row = results["kills"]
+    if "killed" in results:
+        row = results["killed"]
         found |= {"kills": row["kills"], "kills_lost": row["lost"], "kills_duplicated": row["twice"]}
     for kind in ("dask", "ray"):
         if kind in results:
