@@ -141,7 +141,7 @@ class Watch(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, run: Run) -> None:
-        # Importing it takes Triton along, half a second that a process which watches nothing can do without.
+        # Importing it takes Triton along, some tenths of a second that a process which watches nothing can do without.
         from torch.utils.flop_counter import flop_registry
 
         super().__init__()
