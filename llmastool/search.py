@@ -114,10 +114,11 @@ class Search:
         return self._progress.waiting()
 
     def prepare(self) -> None:
-        """Do what the next round needs whatever comes of this one, while its trainings run."""
+        """Begin what is needed later whatever comes of this round, beside its trainings."""
         config = self.params.search
-        if isinstance(self.strategy, Planner) and self.round < config.rounds:
-            self.strategy.prepare(len(self._progress.candidates()), rungs=bool(config.halving.rungs))
+        if isinstance(self.strategy, Planner):
+            later = max(config.rounds - self.round, 0) * config.per_round
+            self.strategy.prepare(len(self._progress.candidates()) + later, rungs=bool(config.halving.rungs))
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what became of candidates. What is known already is not taken twice."""

@@ -8,6 +8,7 @@ observations as at 1,000. The model is compiled once per process.
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ import numpy as np
 
 from llmastool.canonical import Json
 from llmastool.planner.config import PosteriorConfig
-from llmastool.planner.hyper import JITTER, Evidence, Mode
+from llmastool.planner.hyper import Evidence, Mode
 from llmastool.planner.table import Floats
 from llmastool.planner.threads import one_thread
 
@@ -83,9 +84,9 @@ class Draws:
 
 
 def prepare(unknowns: int, config: PosteriorConfig) -> None:
-    """Compile the model for so many unknowns, where it is going to be sampled; afterwards sampling need not wait."""
+    """Begin to compile the model for so many unknowns, where it is going to be sampled; sampling waits for the rest."""
     if config.method == "nuts":
-        _compiled(unknowns)
+        threading.Thread(target=_compiled, args=(unknowns,), name="compile-posterior", daemon=True).start()
 
 
 def sample(evidence: Evidence, *, seed: int, config: PosteriorConfig) -> tuple[Draws, Diagnostics]:
@@ -154,8 +155,8 @@ def _sampled(evidence: Evidence, mode: Mode, seed: int, config: PosteriorConfig)
 
 def _data(evidence: Evidence, mode: Mode) -> dict[str, Floats]:
     """Return what the model is given."""
-    means, sds = evidence.prior()
-    data = {**vars(evidence), "mode": mode.at, "factor": mode.factor, "means": means, "sds": sds}
+    data = {**vars(evidence), "mode": mode.at, "factor": mode.factor}
+    data["rest"] = [data.pop("rest_power"), data.pop("rest_count")]
     return {name: np.asarray(value, dtype=np.float64) for name, value in data.items()}
 
 
@@ -170,12 +171,18 @@ def _quiet_numba() -> Iterator[None]:
         yield
 
 
-@functools.cache
 def _compiled(unknowns: int) -> tuple[Any, str]:
-    """Return the model, compiled where nutpie can be had, and the name of the sampler.
+    """Return the model, compiled where nutpie can be had, and the name of the sampler. It is compiled once."""
+    with _COMPILING:
+        return _compile(unknowns)
 
-    nutpie fixes the number of unknowns when it compiles, so that each number has a model of its own.
-    """
+
+_COMPILING = threading.Lock()
+
+
+@functools.cache
+def _compile(unknowns: int) -> tuple[Any, str]:
+    """Compile the model. nutpie fixes the number of unknowns when it does, so that each number has its own."""
     with _quiet_numba(), warnings.catch_warnings():
         # How arrays lie in memory is PyTensor's choice, which differs from process to process.
         warnings.filterwarnings("ignore", message=r".*is faster on contiguous arrays")
@@ -189,26 +196,18 @@ def _compiled(unknowns: int) -> tuple[Any, str]:
 
 def _model(unknowns: int) -> Any:
     import pymc as pm
-    import pytensor.tensor as pt
+
+    from llmastool.planner.likelihood import Likelihood
 
     example = Evidence.of(np.stack([np.eye(3)] * (unknowns - 1)), np.zeros(3))
+    start = Mode(example.prior()[0], np.eye(unknowns))
     with pm.Model() as model:
-        base, kernels = pm.Data("base", example.base), pm.Data("kernels", example.kernels)
-        y, rest_variances = pm.Data("y", example.y), pm.Data("rest_variances", example.rest_variances)
-        rest_power, rest_count = pm.Data("rest_power", np.array(0.0)), pm.Data("rest_count", np.array(0.0))
-        means, sds = (pm.Data(name, values) for name, values in zip(("means", "sds"), example.prior(), strict=True))
-        mode, factor = pm.Data("mode", example.prior()[0]), pm.Data("factor", np.eye(unknowns))
+        data = {name: pm.Data(name, value) for name, value in _data(example, start).items()}
         away = pm.Flat("away", shape=unknowns)
-        logs = pm.Deterministic("unknowns", mode + factor @ away)
-        pm.Potential("prior", pm.logp(pm.Normal.dist(means, sds), logs).sum())
-        variances, noise = pt.exp(2 * logs[:-1]), pt.exp(2 * logs[-1])
-        covariance = base + pt.tensordot(variances, kernels, axes=1) + (noise + JITTER) * pt.eye(y.shape[0])
-        root = pt.linalg.cholesky(covariance)
-        solved = pt.linalg.solve_triangular(root, y, lower=True)
-        outside = noise + JITTER + pt.dot(variances, rest_variances)
-        misfit = pt.sum(solved**2) + rest_power / outside
-        log_det = 2 * pt.sum(pt.log(pt.diag(root))) + rest_count * pt.log(outside)
-        pm.Potential("marginal_likelihood", -0.5 * (misfit + log_det))
+        logs = data.pop("mode") + data.pop("factor") @ away
+        pm.Potential("prior", pm.logp(pm.Normal.dist(*example.prior()), logs).sum())
+        observed = [data[name] for name in ("base", "kernels", "y", "rest_variances", "rest")]
+        pm.Potential("marginal_likelihood", Likelihood()(logs, *observed)[0])
     return model
 
 
@@ -249,9 +248,8 @@ def _pymc(model: Any, data: Mapping[str, Floats], seed: int, config: PosteriorCo
 def _summarise(trace: Any, mode: Mode, method: str, seconds: float) -> tuple[Draws, Diagnostics]:
     import arviz
 
-    away = trace.posterior[["away"]]
-    found = mode.at + away["away"].to_numpy().reshape(-1, len(mode.at)) @ mode.factor.T
-    unknowns = trace.posterior[["unknowns"]]
+    found = mode.at + trace.posterior["away"].to_numpy() @ mode.factor.T
+    unknowns = arviz.convert_to_dataset({"unknowns": found})
     diagnostics = Diagnostics(
         method=method,
         rhat_max=float(arviz.rhat(unknowns)["unknowns"].max()),
@@ -259,4 +257,4 @@ def _summarise(trace: Any, mode: Mode, method: str, seconds: float) -> tuple[Dra
         divergences=int(trace.sample_stats["diverging"].sum()),
         seconds=seconds,
     )
-    return Draws.of(found), diagnostics
+    return Draws.of(found.reshape(-1, len(mode.at))), diagnostics

@@ -48,10 +48,10 @@ class Planner:
         self._table = table or Table()
 
     def prepare(self, known: int, *, rungs: bool) -> None:
-        """Do what the next round needs whatever comes of this one.
+        """Begin what is needed later whatever comes of what is evaluated now.
 
         Args:
-            known: networks that will have been evaluated by then; of too few, nothing is believed.
+            known: networks that will have been evaluated in the end; of too few, nothing is believed.
             rungs: as in `llmastool.planner.posterior.prepare`.
         """
         if known >= self.config.min_observations:

@@ -83,7 +83,7 @@ class Posterior:
 
 
 def prepare(config: PosteriorConfig, *, rungs: bool) -> None:
-    """Do what every fit needs first, ahead of time, which takes up to half a minute once in a process.
+    """Begin what every fit needs first, beside what this process does: it takes some 10 to 30 s, once in a process.
 
     Args:
         config: how the posterior is computed.

@@ -147,6 +147,11 @@ class Watch(TorchDispatchMode):
         super().__init__()
         self._run, self._formulas = run, flop_registry
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say that PyTorch need not keep its compiler, which it would import for that, from looking in here."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

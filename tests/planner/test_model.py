@@ -39,6 +39,7 @@ def test_the_compiled_density_is_the_energy(kernels: tuple[Kernel, ...]) -> None
 
         built = model._model(number)
         logp = built.compile_logp(vars=built.potentials)
+        slope = built.compile_dlogp()
         for count in (10, DIRECTIONS + 40):
             found = _evidence(count, kernels)
             mode = Mode.find(found)
@@ -47,6 +48,8 @@ def test_the_compiled_density_is_the_energy(kernels: tuple[Kernel, ...]) -> None
             away = np.random.default_rng(count).normal(0, 2.5, (6, number))
             said = np.array([float(logp({"away": z})) for z in away])
             energies = np.array([found.energy(mode.at + mode.factor @ z)[0] for z in away])
+            slopes = np.array([-found.energy(mode.at + mode.factor @ z)[1] @ mode.factor for z in away])
+            assert np.array([slope({"away": z}) for z in away]) == pytest.approx(slopes, rel=1e-7, abs=1e-6)
             assert np.ptp(energies) > 5
             assert said - said[0] == pytest.approx(energies[0] - energies, rel=1e-7, abs=1e-6)
 
@@ -148,7 +151,7 @@ def test_without_nutpie_pymc_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _evidence(15)
     with_nutpie, _ = sample(found, seed=7, config=SHORT)
     monkeypatch.setitem(sys.modules, "nutpie", None)
-    monkeypatch.setattr(model, "_compiled", model._compiled.__wrapped__)
+    monkeypatch.setattr(model, "_compiled", model._compile.__wrapped__)
     draws, diagnostics = sample(found, seed=7, config=SHORT)
     assert diagnostics.method == "pymc"
     sd = np.log(draws.scales).std(axis=0)
