@@ -54,6 +54,9 @@ class Setting:
     def many(self) -> Json:
         return many.candidates(self.work / f"many-{self.whole}", 500 if self.whole else 34)
 
+    def plain(self) -> Json:
+        return many.plain(self.work / "plain")
+
     def killed(self) -> Json:
         return kills.survived(self.work / "kills", 50 if self.whole else 5)
 
@@ -67,12 +70,13 @@ class Setting:
 PARTS: dict[str, Callable[[Setting], Json]] = {
     "demo": Setting.demo,
     "many": Setting.many,
+    "plain": Setting.plain,
     "killed": Setting.killed,
     "dask": Setting.dask,
     "ray": Setting.ray,
 }
 
-SHORT_PARTS = ("many", "killed", "dask")
+SHORT_PARTS = ("many", "plain", "killed", "dask")
 """What the short form measures."""
 
 

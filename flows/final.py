@@ -48,6 +48,7 @@ def final(
     with only_writer(out), only_writer(run), View(params, run, registry, mlflow) as view:
         best = choose(archive, params.final)
         wanted = final_trainings(best, params, registry, data, run)
+        view.send([], {}, step=0, finished=False)  # MLflow takes seconds to load: beside the trainings
         with trainings(params) as train_all:
             outcomes = train_all([(one.job, one.folder) for one in wanted])
         done = [(one.candidate, one.seed, o, one.folder) for one, o in zip(wanted, outcomes, strict=True)]
