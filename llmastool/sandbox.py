@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -190,8 +190,8 @@ def command(
         out += ["--size", str(_TEMPORARY_BYTES), "--tmpfs", str(folder)]
     for path in sorted(bind):
         out += ["--ro-bind", str(path), str(path)]
-    for path in prefixes:
-        # A virtual environment may be reached by a link, which is gone with the folder that it lay in.
+    for path in (step for prefix in prefixes for step in _steps(prefix)):
+        # A virtual environment may be reached by links, which are gone with the folders that they lay in.
         if not bind & {path, *path.parents} and {*empty} & {*path.parents}:
             out += ["--ro-bind", str(path.resolve()), str(path)]
     for path in hidden:
@@ -202,6 +202,14 @@ def command(
     for path in writable:
         out += ["--bind", str(path.resolve()), str(path.resolve())]
     return [*out, "--chdir", str(package), "--", *argv]
+
+
+def _steps(path: Path) -> Iterator[Path]:
+    """Yield a path, and where it leads from link to link."""
+    yield path
+    while path.is_symlink():
+        path = Path(os.path.normpath(path.parent / path.readlink()))
+        yield path
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

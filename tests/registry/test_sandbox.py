@@ -187,11 +187,14 @@ def test_without_namespaces_work_stops_unless_the_weak_sandbox_is_allowed(monkey
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_python_that_is_reached_by_a_link_runs(seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A virtual environment may be a link, in a folder that the sandbox hides or shows."""
-    link = tmp_path / "linked"
-    link.symlink_to(Path(sys.prefix).resolve(), target_is_directory=True)
+    """A virtual environment may be a link to a link, the first in a folder that the sandbox hides or shows."""
+    (tmp_path / "shown").mkdir()
+    (tmp_path / "hidden").mkdir()
+    link, further = tmp_path / "shown" / "linked", tmp_path / "hidden" / "linked"
+    further.symlink_to(Path(sys.prefix).resolve(), target_is_directory=True)
+    link.symlink_to(Path("..") / "hidden" / "linked", target_is_directory=True)
     monkeypatch.setattr(sys, "prefix", str(link))
     program = [str(link / "bin" / "python"), "-c", "import torch; print(torch.__version__)"]
-    argv = sandbox.command(program, readable=[tmp_path] if seen else [])
+    argv = sandbox.command(program, readable=[tmp_path / "shown"] if seen else [])
     done = subprocess.run(argv, env=sandbox.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout == f"{torch.__version__}\n", done.stderr
