@@ -21,6 +21,7 @@ setup: $(READY)  ## Make .venv and install the locked versions into it, once
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and f"the lock is for Python 3.11, found {v[0]}.{v[1]} ({sys.executable}); name another: make PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'installing the locked versions into .venv: 7 GB, some minutes'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@

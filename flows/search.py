@@ -99,7 +99,7 @@ class _Progress:
         inside = self._done / self._waiting if self._waiting else 0.0
         done = min(self._state.round, rounds)
         self._board.progress(
-            (done + (inside if done < rounds else 0.0)) / rounds, f"round {done} of {rounds - 1}: {said}"
+            (done + (inside if done < rounds else 0.0)) / rounds, f"round {min(done, rounds - 1)} of {rounds - 1}: {said}"
         )
 
 

@@ -152,7 +152,14 @@ def write(
     origins = {module: _origin(bundle) for module, bundle in mined.items() if bundle is not None}
     write_json(
         out / "final.json",
-        {"version": VERSION, "best": winner.id, "finalists": rows, "origins": origins, "files": dict(files)},
+        {
+            "version": VERSION,
+            "best": winner.id,
+            "finalists": rows,
+            "origins": origins,
+            "files": dict(files),
+            "input": {name: load_meta(data)[name] for name in ("shape", "mean", "std", "class_names")},
+        },
     )
     metrics = {
         "test_accuracy_mean": rows[0]["test_accuracy"]["mean"],
@@ -191,13 +198,23 @@ def _code(candidate: Candidate, row: Json, bundles: Mapping[str, Bundle], data: 
     mean = row["test_accuracy"]["mean"]
     ended = sum(seed["gate"] == "ok" for seed in row["test_accuracy"]["seeds"])
     tested = f"test accuracy {mean:.2f}% over {ended} seeds" if mean is not None else ""
-    notes = [f"data: {meta['name']}, {meta['classes']} classes", f"parameters: {row['parameters']:,}", tested]
+    notes = [
+        f"data: {meta['name']}, {meta['classes']} classes",
+        f"parameters: {row['parameters']:,}",
+        tested,
+        "",
+        f"input: (batch, {', '.join(map(str, meta['shape']))}), (pixels / 255 - mean) / std by channel, where",
+        f"  mean = {meta['mean']}",
+        f"  std = {meta['std']}",
+        "output: logits (batch, classes)",
+        "trained weights: net.load_state_dict(safetensors.torch.load_file('weights.safetensors')); net.eval()",
+    ]
     return export(
         candidate.tree,
         bundles,
         in_shape=(1, *meta["shape"]),
         title=f"{candidate.name}: found by LLMasTool",
-        notes=[note for note in notes if note],
+        notes=notes,
     )
 
 

@@ -16,7 +16,7 @@ from llmastool.errors import ConfigError, DataError
 from llmastool.outcome import Outcome
 from llmastool.params import Params
 from llmastool.training import job as training
-from llmastool.training.data import load_meta, prepare
+from llmastool.training.data import load, load_meta, prepare
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import Network
@@ -94,6 +94,14 @@ def test_the_best_by_validation_are_trained_and_tested_and_the_winner_exported(
     )
     argv = [sys.executable, "-I", "-c", code, str(out), str(tmp_path / "given.pt")]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "True"
+
+    stated = written["input"]
+    assert f"mean = {stated['mean']}" in (out / "best.py").read_text()
+    images, labels = load(data, "test")
+    mean, std = (torch.tensor(stated[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        right = built.eval()((images / 255 - mean) / std).argmax(1) == labels
+    assert right.double().mean().item() * 100 == pytest.approx(tested[0], abs=0.3), "as the file says that it is used"
 
     late = [(seed, Outcome(candidate=chosen[1].id, gate="timeout"), folder) for seed, _, folder in results[1][1]]
     metrics = final.write(out, archive, [(chosen[1], late)], registry_folder, data)
