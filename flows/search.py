@@ -98,9 +98,8 @@ class _Progress:
         rounds = self._state.params.search.rounds + 1
         inside = self._done / self._waiting if self._waiting else 0.0
         done = min(self._state.round, rounds)
-        self._board.progress(
-            (done + (inside if done < rounds else 0.0)) / rounds, f"round {min(done, rounds - 1)} of {rounds - 1}: {said}"
-        )
+        share = (done + (inside if done < rounds else 0.0)) / rounds
+        self._board.progress(share, f"round {min(done, rounds - 1)} of {rounds - 1}: {said}")
 
 
 def _report(state: Search, view: View, board: Board) -> None:
