@@ -1,8 +1,10 @@
 """The PyMC model of accuracies, and the draws of its few unknowns.
 
 NUTS works on the unknowns of `llmastool.planner.hyper`, seen from their mode and in units of their spread there, and so
-needs few steps and little tuning. The shapes that it works on are bounded: an update costs about the same at 100
-observations as at 1,000. The model is compiled once per process.
+needs few steps and little tuning. What one kernel explains, another or the noise may explain as well, so that any scale
+may be 0: in logarithms that is a tail without an end, and in scales a wall. NUTS moves along what `_bent` makes of
+them. The shapes that it works on are bounded: an update costs about the same at 100 observations as at 1,000. The model
+is compiled once per process.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from llmastool.canonical import Json
 from llmastool.planner.config import PosteriorConfig
@@ -29,6 +32,9 @@ MAX_RHAT = 1.01
 
 MAX_DIVERGENT = 0.01
 """Share of divergent draws above which a fit is not used."""
+
+SOFT = 0.1
+"""Scale above which NUTS moves along scales, and below which along their logarithms, in warped units."""
 
 ACCEPT = 0.95
 """Mean acceptance that the sampler's step is tuned to: where scales grow, the density falls steeply."""
@@ -155,9 +161,22 @@ def _sampled(evidence: Evidence, mode: Mode, seed: int, config: PosteriorConfig)
 
 def _data(evidence: Evidence, mode: Mode) -> dict[str, Floats]:
     """Return what the model is given."""
-    data = {**vars(evidence), "mode": mode.at, "factor": mode.factor}
+    center, factor = _bent(mode)
+    data = {**vars(evidence), "center": center, "factor": factor}
     data["rest"] = [data.pop("rest_power"), data.pop("rest_count")]
     return {name: np.asarray(value, dtype=np.float64) for name, value in data.items()}
+
+
+def _bent(mode: Mode) -> tuple[Floats, Floats]:
+    """Return where NUTS starts and the square root of the covariance there, along what `_logs` makes logarithms of."""
+    scales = np.exp(mode.at)
+    center = SOFT * np.log(np.expm1(scales / SOFT))
+    return center, mode.factor * (scales / expit(center / SOFT))[:, None]
+
+
+def _logs(bent: Floats) -> Floats:
+    """Return the logarithms of `SOFT * log(1 + exp(bent / SOFT))`."""
+    return np.log(SOFT * np.logaddexp(0.0, bent / SOFT))
 
 
 @contextmanager
@@ -196,6 +215,7 @@ def _compile(unknowns: int) -> tuple[Any, str]:
 
 def _model(unknowns: int) -> Any:
     import pymc as pm
+    import pytensor.tensor as pt
 
     from llmastool.planner.likelihood import Likelihood
 
@@ -204,8 +224,11 @@ def _model(unknowns: int) -> Any:
     with pm.Model() as model:
         data = {name: pm.Data(name, value) for name, value in _data(example, start).items()}
         away = pm.Flat("away", shape=unknowns)
-        logs = data.pop("mode") + data.pop("factor") @ away
+        bent = data.pop("center") + data.pop("factor") @ away
+        logs = pt.log(SOFT * pt.softplus(bent / SOFT))
         pm.Potential("prior", pm.logp(pm.Normal.dist(*example.prior()), logs).sum())
+        # How fast the logarithms move along: a density of the one is that of the other times so much.
+        pm.Potential("pace", -(pt.softplus(-bent / SOFT) + logs).sum())
         observed = [data[name] for name in ("base", "kernels", "y", "rest_variances", "rest")]
         pm.Potential("marginal_likelihood", Likelihood()(logs, *observed)[0])
     return model
@@ -248,7 +271,8 @@ def _pymc(model: Any, data: Mapping[str, Floats], seed: int, config: PosteriorCo
 def _summarise(trace: Any, mode: Mode, method: str, seconds: float) -> tuple[Draws, Diagnostics]:
     import arviz
 
-    found = mode.at + trace.posterior["away"].to_numpy() @ mode.factor.T
+    center, factor = _bent(mode)
+    found = _logs(center + trace.posterior["away"].to_numpy() @ factor.T)
     unknowns = arviz.convert_to_dataset({"unknowns": found})
     diagnostics = Diagnostics(
         method=method,
