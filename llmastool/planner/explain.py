@@ -96,7 +96,7 @@ def edits(records: Sequence[Record]) -> dict[str, list[Effect]]:
     """Return what edits gained over their parents, the best first, by kind of edit and by family.
 
     Partial pooling (Gelman et al. 2013, chapter 5): the mean gain of a group leans on that of all edits, the more so
-    the fewer there are of it and the less groups differ.
+    the fewer there are of it and the less groups differ. What is not known of that mean, each group's gain inherits.
     """
     known = accuracies(records)
     gains: dict[str, dict[str, list[float]]] = {"kind": {}, "family": {}}
@@ -119,9 +119,11 @@ def _pooled(groups: Mapping[str, Sequence[float]]) -> list[Effect]:
     # Method of moments: what the means of groups vary by beyond what chance makes of them.
     excess = [(statistics.fmean(gains) - whole) ** 2 - within / len(gains) for gains in groups.values()]
     between = max(statistics.fmean(excess), within / 100)
+    doubt = within / len(every) + between / len(groups)
     found = []
     for name, gains in groups.items():
         weight = 1 / (within / len(gains)) + 1 / between
         mean = (sum(gains) / within + whole / between) / weight
-        found.append(Effect.of(name, len(gains), mean, weight**-0.5))
+        leaning = 1 / between / weight
+        found.append(Effect.of(name, len(gains), mean, (1 / weight + leaning**2 * doubt) ** 0.5))
     return sorted(found, key=lambda effect: (-effect.mean, effect.name))

@@ -90,3 +90,12 @@ def test_a_planner_explains_nothing_before_it_believes_anything() -> None:
     beliefs = planner.beliefs(records)
     assert beliefs is not None
     assert beliefs.paid()["family"]
+
+
+def test_where_two_failures_make_the_mean_no_edit_is_said_to_do_harm() -> None:
+    gains = {"insert": (-3, 1, 2, -40), "set_args": (1, 2, 0.5), "delete": (-1, 0.4), "replace": (1, -70, 3, 2)}
+    children = [_child(10 * i + j, kind, g) for i, (kind, gs) in enumerate(gains.items()) for j, g in enumerate(gs)]
+    parent = Record(tree="p", profile=None, accuracy=50.0, plan=None)
+    found = edits([parent, *children])["kind"]
+    assert len(found) == len(gains)
+    assert all(effect.mean < 0 and effect.low < 0 < effect.high for effect in found)
