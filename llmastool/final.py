@@ -140,7 +140,8 @@ def write(
     rows = [_row(candidate, entries[candidate.id], trainings) for candidate, trainings in results]
     winner, trainings = results[0]
     bundles = Registry.open(registry).bundles
-    write_atomic(out / FILES["code"], _code(winner, rows[0], bundles, data))
+    meta = load_meta(data)
+    write_atomic(out / FILES["code"], _code(winner, rows[0], bundles, meta))
     write_json(out / FILES["tree"], winner.tree.to_json())
     kept = next((folder / FILES["weights"] for _, outcome, folder in trainings if outcome.ok), None)
     if kept is not None:
@@ -158,7 +159,7 @@ def write(
             "finalists": rows,
             "origins": origins,
             "files": dict(files),
-            "input": {name: load_meta(data)[name] for name in ("shape", "mean", "std", "class_names")},
+            "input": {name: meta[name] for name in ("shape", "mean", "std", "class_names")},
         },
     )
     metrics = {
@@ -193,8 +194,7 @@ def _row(candidate: Candidate, entry: Json, trainings: Sequence[tuple[int, Outco
     }
 
 
-def _code(candidate: Candidate, row: Json, bundles: Mapping[str, Bundle], data: Path) -> str:
-    meta = load_meta(data)
+def _code(candidate: Candidate, row: Json, bundles: Mapping[str, Bundle], meta: Mapping[str, Json]) -> str:
     mean = row["test_accuracy"]["mean"]
     ended = sum(seed["gate"] == "ok" for seed in row["test_accuracy"]["seeds"])
     tested = f"test accuracy {mean:.2f}% over {ended} seeds" if mean is not None else ""
@@ -202,7 +202,6 @@ def _code(candidate: Candidate, row: Json, bundles: Mapping[str, Bundle], data: 
         f"data: {meta['name']}, {meta['classes']} classes",
         f"parameters: {row['parameters']:,}",
         tested,
-        "",
         f"input: (batch, {', '.join(map(str, meta['shape']))}), (pixels / 255 - mean) / std by channel, where",
         f"  mean = {meta['mean']}",
         f"  std = {meta['std']}",

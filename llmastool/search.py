@@ -117,7 +117,7 @@ class Search:
         """Begin what is needed later whatever comes of this round, beside its trainings."""
         config = self.params.search
         if isinstance(self.strategy, Planner):
-            later = max(config.rounds - self.round, 0) * config.per_round
+            later = (config.rounds - self.round) * config.per_round
             self.strategy.prepare(len(self._progress.candidates()) + later, rungs=bool(config.halving.rungs))
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:

@@ -6,8 +6,6 @@ import shutil
 import time
 from pathlib import Path
 
-from mlflow import MlflowClient
-
 from benchmarks.orchestration_parts.watch import growth, watched
 from llmastool.canonical import Json
 from tests.browser.chromium import CHROMIUM
@@ -70,6 +68,8 @@ def plain(folder: Path) -> Json:
     """Return what MLflow's page takes for 30 runs of one metric each: what it takes by itself."""
     if CHROMIUM is None:
         return {"pages": "no Chromium here"}
+    from mlflow import MlflowClient
+
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")

@@ -190,13 +190,13 @@ def _quiet_numba() -> Iterator[None]:
         yield
 
 
+_COMPILING = threading.Lock()
+
+
 def _compiled(unknowns: int) -> tuple[Any, str]:
     """Return the model, compiled where nutpie can be had, and the name of the sampler. It is compiled once."""
     with _COMPILING:
         return _compile(unknowns)
-
-
-_COMPILING = threading.Lock()
 
 
 @functools.cache

@@ -32,6 +32,14 @@ def _evidence(count: int, kernels: tuple[Kernel, ...] = KERNELS) -> Evidence:
     return evidence(networks, measure(networks, seed=1), kernels)
 
 
+def _energy(found: Evidence, mode: Mode, away: Floats) -> float:
+    """The energy along what NUTS moves along: a density is that of the logarithms times their pace."""
+    center, factor = model._bent(mode)
+    bent = center + factor @ away
+    pace = (model._logs(bent + 1e-6) - model._logs(bent - 1e-6)) / 2e-6
+    return found.energy(model._logs(bent))[0] - float(np.log(pace).sum())
+
+
 @pytest.mark.parametrize("kernels", [KERNELS, WITHOUT_COSTS])
 def test_the_compiled_density_is_the_energy(kernels: tuple[Kernel, ...]) -> None:
     number = len(kernels) + 1
@@ -48,16 +56,9 @@ def test_the_compiled_density_is_the_energy(kernels: tuple[Kernel, ...]) -> None
                 pm.set_data(model._data(found, mode))
             away = np.random.default_rng(count).normal(0, 2.5, (6, number))
             said = np.array([float(logp({"away": z})) for z in away])
-            center, factor = model._bent(mode)
-
-            def energy(z: Floats, at: Evidence = found, center: Floats = center, factor: Floats = factor) -> float:
-                """The energy along what NUTS moves along: a density is that of the logarithms times their pace."""
-                bent = center + factor @ z
-                pace = (model._logs(bent + 1e-6) - model._logs(bent - 1e-6)) / 2e-6
-                return at.energy(model._logs(bent))[0] - float(np.log(pace).sum())
-
-            energies = np.array([energy(z) for z in away])
-            slopes = [[(energy(z - s) - energy(z + s)) / 2e-4 for s in 1e-4 * np.eye(number)] for z in away]
+            energies = np.array([_energy(found, mode, z) for z in away])
+            steps = 1e-4 * np.eye(number)
+            slopes = [[(_energy(found, mode, z - s) - _energy(found, mode, z + s)) / 2e-4 for s in steps] for z in away]
             assert np.array([slope({"away": z}) for z in away]) == pytest.approx(np.array(slopes), rel=1e-4, abs=1e-3)
             assert np.ptp(energies) > 5
             assert said - said[0] == pytest.approx(energies[0] - energies, rel=1e-7, abs=1e-6)
