@@ -22,9 +22,21 @@ class Recent(Generic[K, V]):
     def get(self, key: K, make: Callable[[], V]) -> V:
         """Return the value of a key, made now where it is not known; what `make` raises passes through."""
         if key not in self._values:
-            self._put(key, make())
-            self.made += 1
+            self.put(key, make())
         return self._values[key]
+
+    def peek(self, key: K) -> V | None:
+        """Return the value of a key; None where it is not known."""
+        return self._values.get(key)
+
+    def pop(self, key: K) -> V | None:
+        """Forget the value of a key and return it; None where it is not known."""
+        return self._values.pop(key, None)
+
+    def put(self, key: K, value: V) -> None:
+        """Remember a value that was made."""
+        self._put(key, value)
+        self.made += 1
 
     def newest(self, number: int) -> list[tuple[K, V]]:
         """Return the last of the values that were put in, with their keys, in that order: so many, or all there are."""

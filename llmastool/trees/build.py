@@ -63,6 +63,25 @@ def _build(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
     return net
 
 
+def fill(net: nn.Module, tree: Tree, catalog: Catalog) -> list[tuple[str, nn.Module]]:
+    """Put a tree's stored children into what its root's constructor made, and return what stood there before, by slot.
+
+    Args:
+        net: what the root's constructor made.
+        tree: no container, and without shared modules.
+        catalog: where modules come from.
+
+    Raises:
+        TreeError: as `build` does; what was put in until then stays.
+        RegistryError: the catalog lacks a module.
+    """
+    before = []
+    for slot, child in tree.children:
+        built = out_of_place(_build(child, catalog, slot))
+        before.append((slot, _put(net, slot, built, slot)))
+    return before
+
+
 def _construct(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
     if tree.module == SAME:
         raise TreeError(f"{path or '<root>'}: a shared module needs a network around it")
@@ -83,9 +102,11 @@ def _construct(tree: Tree, catalog: Catalog, path: str) -> nn.Module:
         ) from error
 
 
-def _put(net: nn.Module, slot: str, built: nn.Module, path: str) -> None:
+def _put(net: nn.Module, slot: str, built: nn.Module, path: str) -> nn.Module:
+    """Put a module into a slot and return what stood there."""
     try:
-        net.get_submodule(slot)
+        before = net.get_submodule(slot)
     except AttributeError:
         raise TreeError(f"{path}: expected a slot of {type(net).__name__}, found none of that name") from None
     net.set_submodule(slot, built)
+    return before

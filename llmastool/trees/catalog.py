@@ -16,9 +16,10 @@ from llmastool.registry.store import Registry
 from llmastool.registry.values import Resolver
 
 if TYPE_CHECKING:
-    from llmastool.trees.parts import Found, Signal
+    from llmastool.registry.capture import Captured
 
-_MOST_PARTS = 16384
+_MOST_PARTS = 32768
+_MOST_BASES = 32
 
 
 class Catalog:
@@ -29,8 +30,10 @@ class Catalog:
         self.bundles: Mapping[str, Bundle] = registry.bundles if registry is not None else {}
         self._resolver = Resolver(self.bundles)
         self._classes: dict[str, type[nn.Module]] = {}
-        self.parts: Recent[tuple[str, Signal], Found] = Recent(_MOST_PARTS)
-        """What was seen of subtrees, by their id and what comes in."""
+        self.parts: Recent[tuple[Any, ...], Any] = Recent(_MOST_PARTS)
+        """What was seen of subtrees, by their id and what comes in, and of modules within (`llmastool.trees.scene`)."""
+        self.bases: Recent[str, tuple[nn.Module, Captured]] = Recent(_MOST_BASES)
+        """What constructors made, by the id of a tree without children; see `llmastool.trees.borrow`."""
 
     @staticmethod
     def open(folder: Path | None) -> Catalog:

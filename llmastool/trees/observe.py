@@ -13,7 +13,8 @@ from llmastool.meta import ShapesOnly
 from llmastool.modes import quiet
 from llmastool.registry.capture import Captured
 from llmastool.trees.catalog import Catalog
-from llmastool.trees.parts import ROOT, Part, Signal, observe
+from llmastool.trees.part import ROOT, Part, Signal
+from llmastool.trees.parts import observe
 from llmastool.trees.profile import Profile, Shape
 from llmastool.trees.read import build_captured, read
 from llmastool.trees.tree import Tree

@@ -28,14 +28,23 @@ from llmastool.trees.tree import CONTAINERS, POSITIONAL, SAME, Tree, join
 
 def build_captured(tree: Tree, catalog: Catalog) -> tuple[nn.Module, Captured]:
     """Build a tree and return the constructor calls beside the network."""
-    for path, module in tree.named():  # classes have to exist before their constructors can be watched
+    load(tree, catalog)
+    with capture() as captured:
+        net = build(tree, catalog)
+    return net, captured
+
+
+def load(tree: Tree, catalog: Catalog) -> None:
+    """Have all classes of a tree exist, which their constructors can be watched after.
+
+    Raises:
+        RegistryError: the catalog lacks one; the message starts with the path.
+    """
+    for path, module in tree.named():
         try:
             catalog.load(module)
         except RegistryError as error:
             raise RegistryError(f"{path or '<root>'}: {error}") from None
-    with capture() as captured:
-        net = build(tree, catalog)
-    return net, captured
 
 
 def read_from(factory: Callable[[], nn.Module], catalog: Catalog) -> tuple[nn.Module, Tree]:

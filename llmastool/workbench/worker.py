@@ -29,6 +29,7 @@ from llmastool.start import mined_population, population
 from llmastool.start_config import StartConfig
 from llmastool.trees.budget import Budget, Fell
 from llmastool.trees.catalog import Catalog
+from llmastool.trees.front import ready
 from llmastool.trees.gates import check
 from llmastool.trees.moves import Moves
 from llmastool.trees.observe import Network
@@ -168,7 +169,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)
-    with watching():
+    with watching(), ready():
         serve(requests, answers)
 
 

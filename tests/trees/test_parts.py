@@ -8,11 +8,12 @@ from llmastool.errors import RegistryError, TreeError
 from llmastool.recent import Recent
 from llmastool.start import skeleton
 from llmastool.start_config import Skeleton
-from llmastool.trees import parts
+from llmastool.trees import borrow, parts
 from llmastool.trees.build import build
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import Network, out_shape
-from llmastool.trees.parts import Part, Signal, observe
+from llmastool.trees.part import Part, Signal
+from llmastool.trees.parts import observe
 from llmastool.trees.tree import Tree
 
 IN_SHAPE = (2, 3, 16, 16)
@@ -26,7 +27,7 @@ def row(*nodes: Tree) -> Tree:
 
 def whole(tree: Tree, catalog: Catalog) -> Part:
     """Observe a network without taking it apart."""
-    return parts._observed(tree, catalog, IMAGE)
+    return parts._observed(tree, catalog, IMAGE, recalling=False)
 
 
 @pytest.fixture
@@ -52,13 +53,13 @@ def test_only_the_part_that_changed_is_built_again(
 ) -> None:
     observe(trees[0], catalog, IMAGE)
     built: list[str] = []
-    original = parts.build_captured
+    original = borrow.build_captured
 
     def watched(tree: Tree, catalog: Catalog) -> object:
         built.append(tree.module)
         return original(tree, catalog)
 
-    monkeypatch.setattr(parts, "build_captured", watched)
+    monkeypatch.setattr(borrow, "build_captured", watched)
     edited = trees[0].with_node(
         "stage1.1", Tree("torch.nn.Conv2d", {"in_channels": 4, "out_channels": 4, "kernel_size": 1, "groups": 4})
     )
