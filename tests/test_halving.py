@@ -156,7 +156,22 @@ def test_a_search_with_rungs(registry_folder: Path, tmp_path: Path) -> None:
         for ours, theirs in zip(entry.outcome.curve, plain[entry.candidate.id].curve, strict=True):
             assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
 
-    # Opened anew for every single training, it ends alike. What was trained is not trained again.
+
+@pytest.mark.slow
+def test_a_search_with_rungs_stopped_anywhere_ends_alike(registry_folder: Path, tmp_path: Path) -> None:
+    """Opened anew for every single training. What was trained is not trained again."""
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("per_round: 3", "per_round: 6").replace("0.5", "0.4"))
+    params = Params.load(tmp_path / "params.yaml")
+    prepare(params.data, tmp_path / "data", params.seed)
+
+    def opened(run: str) -> Search:
+        return Search.open(params, registry_folder, tmp_path / "data", tmp_path / run)
+
+    trained = 0
+    with opened("run") as search:
+        while not search.done:
+            trained += len(step(search))
+        entries = search.entries()
     shutil.copytree(tmp_path / "run" / "trials", tmp_path / "torn" / "trials")
     for _ in range(40):
         with opened("torn") as search:
@@ -165,7 +180,7 @@ def test_a_search_with_rungs(registry_folder: Path, tmp_path: Path) -> None:
             step(search, most=1)
     assert fingerprint(search.entries()) == fingerprint(entries)
     told = [e for e in read_lines(tmp_path / "torn" / "events.jsonl") if e["event"] == "told"]
-    assert len(told) == sum(map(len, asked))
+    assert len(told) == trained
     seconds: dict[str, list[float]] = {}
     for event in told:
         seconds.setdefault(event["outcome"]["candidate"], []).append(event["outcome"]["seconds"])

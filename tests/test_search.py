@@ -237,7 +237,9 @@ def test_children_begin_with_the_weights_of_their_parents(
     assert all(search.job(e.candidate).parent is not None for e in bred)
 
 
-@pytest.mark.parametrize("strategy", ["random", "evolution", "local", "largest"])
+@pytest.mark.parametrize(
+    "strategy", ["random", "evolution", *(pytest.param(s, marks=pytest.mark.slow) for s in ("local", "largest"))]
+)
 def test_a_baseline_decides_in_the_planners_place(
     strategy: str, opened: Opened, registry_folder: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import hashlib, sys, warnings
 import numpy as np
@@ -22,6 +24,7 @@ print(hashlib.sha256(draws.scales.tobytes() + draws.noise.tobytes()).hexdigest()
 """
 
 
+@pytest.mark.slow
 def test_a_fit_does_not_depend_on_the_fits_before_it() -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     started = [

@@ -176,7 +176,13 @@ def test_networks_drawn_anew_do_not_depend_on_what_is_edited(
         assert nothing == [], "pairs begin with single edits that are shown"
 
 
-@pytest.mark.parametrize("wishes", [Wishes(edits=2, doubles=30), Wishes(fresh=24)], ids=["pairs", "drawn anew"])
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        pytest.param(Wishes(edits=2, doubles=30), marks=pytest.mark.slow, id="pairs"),
+        pytest.param(Wishes(fresh=24), id="drawn anew"),
+    ],
+)
 def test_what_kills_is_left_out_of_pairs_and_of_networks_drawn_anew(
     wishes: Wishes, registry_folder: Path, parents: dict[str, Tree], tmp_path: Path
 ) -> None:

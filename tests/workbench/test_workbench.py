@@ -192,7 +192,7 @@ def _plan(option: Option) -> Plan:
     return Plan.of(option, "no posterior yet")
 
 
-@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_an_edit_that_ends_the_process_is_a_crash_and_the_others_go_on(
     processes: int, hostile: Path, start: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
