@@ -110,7 +110,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Prob
     try:
         bundles = mine_source(SourceSpec(kind="path", path=str(root / "evil"))).bundles
         ids = {b.id: b.qualname for b in bundles}
-        config = ProbeConfig(seconds=6, memory_gb=1.0)
+        config = ProbeConfig(seconds=15, memory_gb=1.0)
         yield {ids[p.module]: p for p in run_probes([*ids], _bundles(bundles), ["evil"], config)}
         assert not got, "something was sent"
         for folder in folders:
