@@ -11,8 +11,7 @@ shared or called in two ways, is run where it stands, each time: `LIVE`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import torch
@@ -32,7 +31,7 @@ from llmastool.trees.part import ROOT, Part, Signal
 from llmastool.trees.profile import Shape, Slot
 from llmastool.trees.read import encode_args
 from llmastool.trees.tree import Tree
-from llmastool.trees.watch import Recalled, Run, Seen, Watch, below, held, same
+from llmastool.trees.watch import Belongings, Recalled, Run, Seen, Watch, below
 
 LIVE: Literal["live"] = "live"
 """Remembered in place of what is seen of a module that has to be run where it stands."""
@@ -94,8 +93,8 @@ class Scene:
                 run, out = self._run(self._net, self._signal)
         except Exception as error:
             raise TreeError(f"{self._at or ROOT}: forward fails: {why(error)}") from error
-        part, left_nothing = self._part(run, out), run.leaves_nothing
-        self.left_nothing = self._check_eval(out).leaves_nothing and left_nothing
+        part, left_nothing = self._part(run, out), run.belongings.unchanged
+        self.left_nothing = self._check_eval(out).belongings.unchanged and left_nothing
         return part
 
     def call(self, forward: Forward, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -142,9 +141,7 @@ class Scene:
         """Return what tells what stands at a path from all else that can stand in networks of this class."""
         if path not in self._marks:
             steps, rest = self._tree.locate(path)
-            node = self._tree
-            for step in steps:
-                node = dict(node.children)[step]
+            node = self._stored[".".join(steps)]
             inside = [(slot, child.id) for slot, child in node.children if rest and below(slot, rest)]
             made = self._made(node) if rest else node.id
             self._marks[path] = (*self._root, made, rest, *(part for pair in inside for part in pair))
@@ -172,12 +169,12 @@ class Scene:
 
     def _alone(self, module: nn.Module, signal: Signal) -> Part | Literal["live"]:
         run, out = self._run(module, signal)
-        alone = run.spares_input and run.leaves_nothing and isinstance(out, torch.Tensor) and out.is_meta
+        alone = run.spares_input and run.belongings.unchanged and isinstance(out, torch.Tensor) and out.is_meta
         return self._part(run, out) if alone else LIVE
 
     def _evaluated(self, module: nn.Module, signal: Signal) -> Signal | Literal["live"]:
         found, out = self._evaluate(module, signal)
-        alone = found.leaves_nothing and isinstance(out, torch.Tensor) and out.is_meta
+        alone = found.belongings.unchanged and isinstance(out, torch.Tensor) and out.is_meta
         return Signal.of(out) if alone else LIVE
 
     def _evaluate(self, module: nn.Module, signal: Signal) -> tuple[_Evaluation, Any]:
@@ -223,9 +220,8 @@ class Scene:
         path = self.names[module]
         below_root = path[len(run.path) + 1 :] if run.path else path
         if isinstance(seen, Recalled):
-            part = seen.parts[0].at(below_root)
-            slots = part.slots if len(seen.parts) == 1 else [self._repeated(part.slots[0], seen.parts)]
-            yield from zip(slots, part.sizes, strict=True)
+            part = seen.part.at(below_root)
+            yield from zip(part.slots, part.sizes, strict=True)
             return
         shapes = {(i, o) for i, o in zip(seen.ins, seen.outs, strict=True)}
         in_shape, out_shape = shapes.pop() if len(shapes) == 1 else (None, None)
@@ -247,14 +243,6 @@ class Scene:
         )
         yield slot, side(seen.ins[0])
 
-    def _repeated(self, slot: Slot, parts: Sequence[Part]) -> Slot:
-        """Return a slot below which no other is, as several calls show it."""
-        shapes = {(part.slots[0].in_shape, part.slots[0].out_shape) for part in parts}
-        flops = sum(part.flops for part in parts) // per(self._signal)
-        if len(shapes) > 1:
-            slot = replace(slot, in_shape=None, out_shape=None, layout=None)
-        return replace(slot, calls=len(parts), flops=flops)
-
     def _args(self, module: nn.Module) -> Mapping[str, Json] | None:
         try:
             return encode_args(module, self._captured, self._catalog)
@@ -267,7 +255,8 @@ class _Evaluation:
 
     def __init__(self, root: nn.Module, scene: Scene) -> None:
         self._root, self._scene = root, scene
-        self._held: dict[nn.Module, list[object]] = {}
+        self.belongings = Belongings()
+        """Of the modules that were run."""
 
     def call(self, forward: Forward, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a module of the network, or recall what it gives."""
@@ -275,13 +264,8 @@ class _Evaluation:
         out = self._scene.shape(module, Signal.of(x)) if x is not None else None
         if out is not None:
             return out.tensor()
-        self._held.setdefault(module, held(module))
+        self.belongings.note(module)
         return forward(module, *args, **kwargs)
-
-    @property
-    def leaves_nothing(self) -> bool:
-        """Whether every module that was run holds what it held before."""
-        return all(same(before, held(module)) for module, before in self._held.items())
 
 
 def per(signal: Signal) -> int:

@@ -37,8 +37,7 @@ class Recalled:
 
     index: int
     """As in `Seen`."""
-    parts: list[Part] = field(default_factory=list)
-    """What was recalled at each call; one, unless nothing is called below."""
+    part: Part
 
 
 @dataclass
@@ -88,7 +87,8 @@ class Run:
         """Floating-point operations of all that was run."""
         self._fault: tuple[Exception, nn.Module] | None = None
         self._size = 0
-        self._held: dict[nn.Module, list[object]] = {}
+        self.belongings = Belongings()
+        """Of the modules that were run."""
         self._holder: dict[str, str] = {}  # by path of a slot, the path of what was called or recalled with it
         self._nodes: list[int] = []
         self._edges: list[tuple[int, int]] = []
@@ -103,11 +103,6 @@ class Run:
     def spares_input(self) -> bool:
         """Whether nothing was written into the input so far."""
         return self._from[id(self._alive[0])] == IN
-
-    @property
-    def leaves_nothing(self) -> bool:
-        """Whether every module that was run holds what it held before."""
-        return all(same(before, held(module)) for module, before in self._held.items())
 
     def flow(self, out: torch.Tensor) -> Flow:
         """Return what led to an output."""
@@ -143,7 +138,7 @@ class Run:
             self._known.never(self.path)
         if module not in self.seen:
             self.seen[module] = Seen(self._size)
-            self._held[module] = held(module)
+            self.belongings.note(module)
             self._size += 1
         seen = self.seen[module]
         assert isinstance(seen, Seen)
@@ -177,23 +172,22 @@ class Run:
 
     def _recall(self, module: nn.Module, part: Part, x: torch.Tensor) -> torch.Tensor:
         """Take down a call of a module as its part has it, and return what it gives."""
-        known = self.seen.get(module) or self._place(module, part)
-        assert isinstance(known, Recalled)
-        known.parts.append(part)
-        if len(known.parts) > 1 and any(len(part.slots) > 1 for part in known.parts):
+        if module in self.seen:  # called twice
             self._known.never(self._known.names[module])
+        index = self._place(module, part)
         self.count(part.flops)
         assert isinstance(part.out, Signal)
         out, reads = part.out.tensor(), self._read([x])
         if reads and part.flow.edges:
             start, given = len(self._nodes), next(iter(reads))
-            self._nodes += part.flow.shifted(known.index).nodes
+            self._nodes += part.flow.shifted(index).nodes
             nodes = {IN: given, **{node: start + node for node in range(part.flow.out)}}
             self._edges += [(nodes[a], nodes[b]) for a, b in part.flow.edges if b != part.flow.out]
             self._give(out, nodes[part.flow.before[part.flow.out][0]])
         return out
 
-    def _place(self, module: nn.Module, part: Part) -> Recalled:
+    def _place(self, module: nn.Module, part: Part) -> int:
+        """Have a module and all below it among what was called, and return how many slots come before."""
         path = self._known.names[module]
         for slot in part.slots:
             holder = self._holder.setdefault(join(path, slot.path), path)
@@ -201,9 +195,10 @@ class Run:
                 self._known.never(path, holder)
         if not below(path, self.path):
             self._known.never(self.path)
-        placed = self.seen[module] = Recalled(self._size)
+        index = self._size
+        self.seen[module] = Recalled(index, part)
         self._size += len(part.slots)
-        return placed
+        return index
 
     def operation(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         """Note what an operation of PyTorch reads and gives."""
@@ -232,7 +227,24 @@ class Run:
         self._alive.append(tensor)  # or its id might be another's soon
 
 
-def held(module: nn.Module) -> list[object]:
+class Belongings:
+    """What some modules held before they were run, by which it shows whether they left anything behind."""
+
+    def __init__(self) -> None:
+        self._before: dict[nn.Module, list[object]] = {}
+
+    def note(self, module: nn.Module) -> None:
+        """Note what a module holds, unless that was noted before."""
+        if module not in self._before:
+            self._before[module] = _held(module)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether each module holds the very same objects as before."""
+        return all(_same(before, _held(module)) for module, before in self._before.items())
+
+
+def _held(module: nn.Module) -> list[object]:
     """Return all that a module holds, what is in lists and mappings one by one."""
     found: list[object] = []
     for value in vars(module).values():
@@ -244,8 +256,7 @@ def held(module: nn.Module) -> list[object]:
     return found
 
 
-def same(before: Sequence[object], after: Sequence[object]) -> bool:
-    """Return whether two sequences hold the very same objects."""
+def _same(before: Sequence[object], after: Sequence[object]) -> bool:
     return len(before) == len(after) and all(a is b for a, b in zip(before, after, strict=True))
 
 

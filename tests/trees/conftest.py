@@ -6,6 +6,7 @@ import pytest
 
 from llmastool.start import skeleton
 from llmastool.start_config import Skeleton
+from llmastool.trees import borrow
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.observe import Network
 from llmastool.trees.tree import Tree
@@ -16,6 +17,20 @@ IN_SHAPE = (2, 3, 16, 16)
 @pytest.fixture(scope="session")
 def catalog(registry_folder: Path) -> Catalog:
     return Catalog.open(registry_folder)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[Tree]:
+    """The trees that are built to be looked at, from here on."""
+    trees: list[Tree] = []
+    original = borrow.build_captured
+
+    def watched(tree: Tree, catalog: Catalog) -> object:
+        trees.append(tree)
+        return original(tree, catalog)
+
+    monkeypatch.setattr(borrow, "build_captured", watched)
+    return trees
 
 
 @pytest.fixture(scope="session")

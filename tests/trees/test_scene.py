@@ -9,7 +9,7 @@ from torch import nn
 
 from llmastool.errors import TreeError
 from llmastool.registry.store import Registry
-from llmastool.trees import borrow, front, parts
+from llmastool.trees import front, parts
 from llmastool.trees.catalog import Catalog
 from llmastool.trees.part import Part, Signal
 from llmastool.trees.scene import LIVE, Scene
@@ -198,21 +198,13 @@ def test_what_does_more_than_compute_is_remembered_as_such(odd: Catalog) -> None
     assert not any(inner("Block").id in key for key in marks)
 
 
-def test_what_a_constructor_made_is_used_again(odd: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[str] = []
-    original = borrow.build_captured
-
-    def watched(tree: Tree, catalog: Catalog) -> object:
-        built.append(tree.id)
-        return original(tree, catalog)
-
-    monkeypatch.setattr(borrow, "build_captured", watched)
+def test_what_a_constructor_made_is_used_again(odd: Catalog, built: list[Tree]) -> None:
     block, x = Tree(f"{ODD.id}:odd.net.Block", {"width": 6}), Signal.image((2, 6, 8, 8))
     edited = block.with_node("conv1.1", Tree("torch.nn.Identity"))
     whole = parts._observed(block, odd, x)
     for _ in range(3):
         assert parts._observed(edited, odd, x).parameters == whole.parameters - 12
-    assert built == [block.id, block.id]
+    assert built == [block, block]
     kept = odd.bases.peek(block.id)
     assert kept is not None and isinstance(kept[0].get_submodule("conv1.1"), nn.BatchNorm2d), "it is as it was"
     with pytest.raises(TreeError, match=r"^conv1\.1: forward fails: "):
