@@ -14,6 +14,7 @@ from llmastool.canonical import Json
 from llmastool.params import Params
 from llmastool.runs import only_writer, run_folder
 from tasks.final import choose, write_final
+from tasks.tracking import load_models
 
 UNCHANGED = FinalChanges()
 
@@ -49,7 +50,7 @@ def final(
         best = choose(archive, params.final)
         wanted = final_trainings(best, params, registry, data, run)
         view.send([], {}, step=0, finished=False)  # MLflow takes seconds to load: beside the trainings
-        with trainings(params) as train_all:
+        with trainings(params, meanwhile=_load) as train_all:
             outcomes = train_all([(one.job, one.folder) for one in wanted])
         done = [(one.candidate, one.seed, o, one.folder) for one, o in zip(wanted, outcomes, strict=True)]
         metrics = write_final(out, archive, by_network(best, wanted, outcomes), registry, data)
@@ -60,6 +61,13 @@ def final(
             view.send_champion(out, data, _model_name(params.data.name))
         view.settle()
     return metrics
+
+
+def _load() -> None:
+    """Import what the end of this stage needs, beside the trainings: it takes seconds."""
+    import torch  # noqa: F401 - networks are exported with it
+
+    load_models()
 
 
 def _model_name(data: str) -> str:

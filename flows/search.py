@@ -60,16 +60,22 @@ def search(
     ):
         board = Board(run.name)
         progress = _Progress(board, state)
-        with trainings(params, progress.ended, state.prepare) as train_all:
+
+        def beside() -> None:
+            state.prepare()
+            _send(state, view)  # beside trainings, which seldom end together: planning has all processors
+
+        with trainings(params, progress.ended, beside) as train_all:
             while not state.done:
                 progress.show("planning")
                 asked = ask(state)
                 progress.asked(len(asked))
                 state.tell(train_all([(state.job(c), state.trial_folder(c)) for c in asked]))
                 if not state.done:
-                    _report(state, view, board)
+                    _say(state, board)
         state.write(out)
-        _report(state, view, board)
+        _send(state, view)
+        _say(state, board)
         progress.show("done")
         view.settle()
     metrics: dict[str, Json] = read_json(out / "metrics.json")
@@ -102,15 +108,21 @@ class _Progress:
         self._board.progress(share, f"round {min(done, rounds - 1)} of {rounds - 1}: {said}")
 
 
-def _report(state: Search, view: View, board: Board) -> None:
-    """Say where the search stands, on the console, on Prefect's page and to MLflow."""
+def _say(state: Search, board: Board) -> None:
+    """Say where the search stands, on the console and on Prefect's page."""
     entries = state.entries()
     trained = [entry.accuracy for entry in entries if entry.accuracy is not None]
     best = f"best validation accuracy {max(trained):.2f}%" if trained else "none trained to the end yet"
     get_run_logger().info("%d candidates, %d trained, %s", len(entries), len(trained), best)
+    board.tables(entries)
+
+
+def _send(state: Search, view: View) -> None:
+    """Have MLflow told where the search stands."""
+    entries = state.entries()
+    trained = [entry.accuracy for entry in entries if entry.accuracy is not None]
     summary: dict[str, float] = {"candidates": len(entries), **Counter(f"gate.{e.outcome.gate}" for e in entries)}
     if trained:
         summary["best_validation_accuracy"] = max(trained)
     settled = [entry for entry in entries if state.settled(entry.candidate)]
-    board.tables(entries)
     view.send(view.records(settled, state.trial_folder), summary, step=len(entries), finished=state.done)

@@ -83,6 +83,8 @@ class Search:
         return Search(params, registry, data, run)
 
     def __enter__(self) -> Self:
+        if not self.done:
+            self.bench.open()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -261,6 +261,11 @@ def _without_advice() -> Iterator[None]:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
+def load_models() -> None:
+    """Import what `log_champion` needs, where there is time for it."""
+    import mlflow.pyfunc  # noqa: F401
+
+
 def _signature(meta: Mapping[str, Json]) -> tuple[ModelSignature, NDArray[np.uint8]]:
     """Return what goes in and comes out, and an example: two images, as one alone could freeze the batch."""
     import numpy as np

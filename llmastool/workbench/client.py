@@ -100,6 +100,15 @@ class Workbench:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def open(self) -> None:
+        """Start the process before anything is asked of it: it takes seconds to load PyTorch.
+
+        Raises:
+            RegistryError: there is no registry.
+        """
+        if self._process is None:
+            self._begin()
+
     def close(self) -> None:
         """End the process, if there is one. The next request starts another."""
         if self._end is not None:

@@ -256,6 +256,16 @@ def test_a_process_that_cannot_start_is_said(registry_folder: Path, start: Tree,
         bench.options(Wishes(parents=(start.id,), edits=1), {start.id: start}, start=SMALL, seed=(0,))
 
 
+def test_an_opened_workbench_answers_from_the_process_that_was_started(registry_folder: Path, start: Tree) -> None:
+    with Workbench(registry_folder, IN_SHAPE, 7) as bench:
+        bench.open()
+        opened = bench._process
+        assert opened is not None
+        bench.open()
+        bench.look(start)
+        assert bench._process is opened
+
+
 def test_no_process_outlives_its_workbench(registry_folder: Path, start: Tree) -> None:
     bench = Workbench(registry_folder, IN_SHAPE, 7)
     bench.look(start)
