@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow, get_run_logger
+from prefect.utilities.annotations import quote
 
 from flows.pool import probes
 from llmastool.canonical import Json
@@ -60,7 +61,8 @@ def mine(
         for spec in all_sources(Params.load(params_file).mining):
             mined.append(mine_one(spec, fetched, cache))
             log.info("%s: %d module classes", spec.label, len(mined[-1].bundles))
-        return write_mined(mined, out)
+        # Quoted, as Prefect would look through all of it for what other tasks return.
+        return write_mined(quote(mined), out)
 
 
 @flow(name="register")
