@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -113,13 +115,19 @@ def small_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def registry_folder(small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry of that source and of `torch.nn`, made in the sandbox."""
+    """A registry of that source and of `torch.nn`, made in the sandbox; once for all processes that test side by side."""
     from llmastool.mining.mine import mine_source, write
     from llmastool.mining.sources import SourceSpec
     from llmastool.registry.pool import ProbeConfig
     from llmastool.registry.register import register
 
-    folder = tmp_path_factory.mktemp("registry")
-    write([mine_source(SourceSpec(kind="path", path=str(small_source)))], folder / "mined")
-    register(folder / "mined", folder / "registry", ProbeConfig(), folder / "probes.jsonl")
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            write([mine_source(SourceSpec(kind="path", path=str(small_source)))], folder / "mined")
+            register(folder / "mined", folder / "registry", ProbeConfig(), folder / "probes.jsonl")
+            (folder / "done").touch()
     return folder / "registry"

@@ -158,6 +158,7 @@ def render(context: dict[str, Any]) -> str:
         percent=text.percent,
         signed=text.signed,
         short=text.short_module,
+        feature=text.feature,
         duration=text.duration,
         cell=_cell,
     )

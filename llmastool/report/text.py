@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+
+from llmastool.trees.text import called
 
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """Control characters, halves of surrogate pairs, and the marks that reverse the direction of the text around them."""
@@ -79,6 +82,12 @@ def duration(seconds: float | None) -> str:
 def plural(count: int, word: str) -> str:
     """Write a count with its noun, e.g. `1 candidate`, `2 candidates`."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def feature(name: str) -> str:
+    """Write what the planner counts as a reader would: of a module with arguments, its call, e.g. `Dropout(p=0.2)`."""
+    module, brace, args = name.partition("{")
+    return called(module, json.loads(brace + args)) if brace else name
 
 
 def short_module(module: str) -> str:

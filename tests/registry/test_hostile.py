@@ -164,7 +164,7 @@ def _source(root: Path, ears: Ears, folders: list[Path], secret_file: Path) -> P
 
 
 def _probe(bundles: tuple[Bundle, ...]) -> list[Probe]:
-    config = ProbeConfig(seconds=15, memory_gb=1.0)
+    config = ProbeConfig(seconds=10, memory_gb=1.0)
     return list(run_probes([b.id for b in bundles], list(bundles), ["evil"], config))
 
 

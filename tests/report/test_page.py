@@ -5,15 +5,19 @@ import hashlib
 import json
 import re
 import time
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmastool.candidate import Candidate
 from llmastool.canonical import Json, write_json
 from llmastool.errors import DataError
 from llmastool.report import write_report
 from llmastool.report.text import UNSAFE
+from llmastool.trees.tree import Tree
 from tests.browser.chromium import CHROMIUM, browse
 from tests.report import sample
 from tests.report.page_reader import Element, Page
@@ -129,6 +133,31 @@ def test_what_paid_stands_on_the_page(tmp_path: Path) -> None:
     html = make(tmp_path)
     assert "What paid" in html
     assert "f00 &lt;b&gt;" in html and "f19 &lt;b&gt;" in html and "f10 &lt;b&gt;" not in html
+
+
+def test_what_paid_is_written_as_code(tmp_path: Path) -> None:
+    archive = sample.archive()
+    nested = '{"*":[{"$tree":{"args":{"p":0.2},"module":"torch.nn.Dropout"}}]}'
+    names = ['torch.nn.Conv2d{"bias":false,"kernel_size":3}', "torch.nn.Sequential" + nested, "activation>pooling"]
+    archive["explained"] = {"module": [{**sample.EFFECTS[0], "name": name} for name in names]}
+    html = unescape(make(tmp_path, archive_=archive))
+    for name, written in zip(
+        names, ("Conv2d(bias=False, kernel_size=3)", "Sequential(", "activation>pooling"), strict=True
+    ):
+        assert f'title="{name}">{written}' in html, written
+    assert "Dropout(p=0.2)" in html
+
+
+def test_a_winner_without_mined_modules_is_told_so(tmp_path: Path) -> None:
+    said = "No mined module is in it"
+    assert said not in make(tmp_path / "usual")
+    archive = single()
+    candidate = Candidate.from_json(archive["entries"][0]["candidate"])
+    plain = Tree(
+        "torch.nn.Sequential", {}, (("flat", Tree("torch.nn.Flatten")), ("block", Tree("llmastool.blocks.Same")))
+    )
+    archive["entries"][0]["candidate"] = replace(candidate, tree=plain).to_json()
+    assert said in make(tmp_path / "plain", archive_=archive, final_=sample.final(archive))
 
 
 def test_strangers_text_stays_text(tmp_path: Path) -> None:
