@@ -13,6 +13,9 @@ UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """What programs write to colour a terminal."""
 
+_ID = re.compile(r"(?:\w+\.)+(\w+)(?:@\w+)?")
+"""A module's id, of which readers know the last name."""
+
 MINUS, DASH, NARROW_SPACE = "\u2212", "\u2013", "\u202f"
 
 
@@ -85,9 +88,21 @@ def plural(count: int, word: str) -> str:
 
 
 def feature(name: str) -> str:
-    """Write what the planner counts as a reader would: of a module with arguments, its call, e.g. `Dropout(p=0.2)`."""
-    module, brace, args = name.partition("{")
-    return called(module, json.loads(brace + args)) if brace else name
+    """Write what the planner counts as a reader would: modules as calls, e.g. `Conv2d(bias=False)>ReLU`.
+
+    Args:
+        name: a family, a module's id with or without its arguments as JSON, or a chain of any of them.
+    """
+    written, left = "", name
+    while (brace := left.find("{")) >= 0:
+        before, arrow, module = left[:brace].rpartition(">")
+        try:
+            args, end = json.JSONDecoder().raw_decode(left, brace)
+        except ValueError:  # no feature of this version
+            return name
+        written += _ID.sub(r"\1", before) + arrow + called(module, args)
+        left = left[end:]
+    return written + _ID.sub(r"\1", left)
 
 
 def short_module(module: str) -> str:

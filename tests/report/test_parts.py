@@ -222,6 +222,25 @@ def test_arguments_are_written_as_in_python(value: Json, written: str) -> None:
     assert winner.literal(value) == written
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("conv block", "conv block"),
+        ("sequence/upsampling", "sequence/upsampling"),
+        ("torch.nn.ReLU", "ReLU"),
+        ("torchvision.ops.misc.Conv2dNormActivation@10b0b4b28465", "Conv2dNormActivation"),
+        ('torch.nn.Conv2d{"bias":false,"kernel_size":1}', "Conv2d(bias=False, kernel_size=1)"),
+        (
+            'in>torch.nn.GELU>torch.nn.Conv2d{"bias":false}>torch.nn.Dropout{"p":0.2}>out',
+            "in>GELU>Conv2d(bias=False)>Dropout(p=0.2)>out",
+        ),
+        ("{{ 7 * 7 }}", "{{ 7 * 7 }}"),
+    ],
+)
+def test_what_the_planner_counts_is_written_for_a_reader(name: str, written: str) -> None:
+    assert text.feature(name) == written
+
+
 def test_unknown_module_is_called_unknown() -> None:
     assert winner.origin_of("somewhere.Module@1", {}).kind == "unknown"
     assert winner.view(Tree("somewhere.Module@1"), None, {}).name == "Module"
