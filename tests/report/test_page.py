@@ -148,6 +148,18 @@ def test_what_paid_is_written_as_code(tmp_path: Path) -> None:
     assert "Dropout(p=0.2)" in html
 
 
+def test_what_may_as_well_be_nothing_has_no_colour(tmp_path: Path) -> None:
+    archive = sample.archive()
+    effect = {"number": 3, "mean": 0.5, "high": 1.0}
+    archive["explained"] = {
+        "family": [{**effect, "name": "sure", "low": 0.1}, {**effect, "name": "unsure", "low": -0.1}]
+    }
+    table = re.findall(
+        r'title="(\w+)">\1</th><td class="n">3</td><td class="n">\s*(.*?)\s*</td>', make(tmp_path, archive_=archive)
+    )
+    assert table == [("sure", '<span class="up">+0.50</span>'), ("unsure", "+0.50")]
+
+
 def test_a_winner_without_mined_modules_is_told_so(tmp_path: Path) -> None:
     said = "No mined module is in it"
     assert said not in make(tmp_path / "usual")
