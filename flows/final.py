@@ -14,7 +14,6 @@ from llmastool.canonical import Json
 from llmastool.params import Params
 from llmastool.runs import only_writer, run_folder
 from tasks.final import choose, write_final
-from tasks.tracking import load_models
 
 UNCHANGED = FinalChanges()
 
@@ -49,7 +48,7 @@ def final(
     with only_writer(out), only_writer(run), View(params, run, registry, mlflow) as view:
         best = choose(archive, params.final)
         wanted = final_trainings(best, params, registry, data, run)
-        view.send([], {}, step=0, finished=False)  # MLflow takes seconds to load: beside the trainings
+        view.load()
         with trainings(params, meanwhile=_load) as train_all:
             outcomes = train_all([(one.job, one.folder) for one in wanted])
         done = [(one.candidate, one.seed, o, one.folder) for one, o in zip(wanted, outcomes, strict=True)]
@@ -64,10 +63,8 @@ def final(
 
 
 def _load() -> None:
-    """Import what the end of this stage needs, beside the trainings: it takes seconds."""
-    import torch  # noqa: F401 - networks are exported with it
-
-    load_models()
+    """Import what networks are exported with, beside the trainings: it takes seconds."""
+    import torch  # noqa: F401
 
 
 def _model_name(data: str) -> str:

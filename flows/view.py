@@ -15,7 +15,7 @@ from prefect.futures import PrefectFuture
 from llmastool.canonical import write_json
 from llmastool.params import Params
 from tasks.records import RunRecord, flatten, record
-from tasks.tracking import Tracker, TrackingError, log_champion, track
+from tasks.tracking import Tracker, TrackingError, load, log_champion, track
 
 if TYPE_CHECKING:
     from llmastool.archive import Entry
@@ -62,6 +62,10 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         self._watch.close()
+
+    def load(self) -> None:
+        """Start loading what the winner is sent with, which takes seconds, in the thread that sends it later."""
+        self._submit(load.submit, self._tracker)
 
     def send(self, records: Sequence[RunRecord], summary: Mapping[str, float], *, step: int, finished: bool) -> None:
         """Start sending what is known by now; what MLflow has already is left alone. See `tasks.tracking.track`.

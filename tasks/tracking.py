@@ -117,6 +117,16 @@ class Tracker:
             if finished:
                 self._client.set_terminated(self._parent)
 
+    def load(self) -> None:
+        """Import what models are logged with, and open the database.
+
+        Raises:
+            TrackingError: MLflow could not be written.
+        """
+        import mlflow.pyfunc  # noqa: F401
+
+        self.write([])
+
     def log_champion(self, final: Path, data: Path, model: str) -> str:
         """Log the winner as a model, register it and point the alias `champion` at it.
 
@@ -261,11 +271,6 @@ def _without_advice() -> Iterator[None]:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-def load_models() -> None:
-    """Import what `log_champion` needs, where there is time for it."""
-    import mlflow.pyfunc  # noqa: F401
-
-
 def _signature(meta: Mapping[str, Json]) -> tuple[ModelSignature, NDArray[np.uint8]]:
     """Return what goes in and comes out, and an example: two images, as one alone could freeze the batch."""
     import numpy as np
@@ -320,6 +325,12 @@ def track(
     written = tracker.write(records)
     tracker.summarise(summary, step=step, finished=finished)
     return written
+
+
+@task(name="load-mlflow", tags=["mlflow"], cache_policy=NO_CACHE)
+def load(tracker: Tracker) -> None:
+    """Do ahead what `log_champion` takes longest for; see `Tracker.load`."""
+    tracker.load()
 
 
 @task(name="log-champion", tags=["mlflow"], cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 5])

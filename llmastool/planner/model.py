@@ -90,8 +90,12 @@ class Draws:
 
 
 def prepare(unknowns: int, config: PosteriorConfig) -> None:
-    """Begin to compile the model for so many unknowns, where it is going to be sampled; sampling waits for the rest."""
+    """Begin to compile the model for so many unknowns, where it is going to be sampled; sampling waits for the rest.
+
+    PyMC is imported before that: threads that import at the same time can see each other's modules half-made.
+    """
     if config.method == "nuts":
+        _import_quietly()
         threading.Thread(target=_compiled, args=(unknowns,), name="compile-posterior", daemon=True).start()
 
 
@@ -179,13 +183,19 @@ def _logs(bent: Floats) -> Floats:
     return np.log(SOFT * np.logaddexp(0.0, bent / SOFT))
 
 
-@contextmanager
-def _quiet_numba() -> Iterator[None]:
-    """Import PyMC without ArviZ's notice of the day, and compile with Numba: from pip, PyTensor finds no BLAS."""
+def _import_quietly() -> None:
+    """Import PyMC without ArviZ's notice of the day."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing", category=FutureWarning)
         import pymc  # noqa: F401 - imported here for the first time, under the filter
-        import pytensor
+
+
+@contextmanager
+def _quiet_numba() -> Iterator[None]:
+    """Compile with Numba: from pip, PyTensor finds no BLAS."""
+    _import_quietly()
+    import pytensor
+
     with pytensor.config.change_flags(mode="NUMBA"):
         yield
 
