@@ -49,7 +49,7 @@ def final(
         best = choose(archive, params.final)
         wanted = final_trainings(best, params, registry, data, run)
         view.load()
-        with trainings(params, meanwhile=_load) as train_all:
+        with trainings(params, meanwhile=_import_torch) as train_all:
             outcomes = train_all([(one.job, one.folder) for one in wanted])
         done = [(one.candidate, one.seed, o, one.folder) for one, o in zip(wanted, outcomes, strict=True)]
         metrics = write_final(out, archive, by_network(best, wanted, outcomes), registry, data)
@@ -62,7 +62,7 @@ def final(
     return metrics
 
 
-def _load() -> None:
+def _import_torch() -> None:
     """Import what networks are exported with, beside the trainings: it takes seconds."""
     import torch  # noqa: F401
 

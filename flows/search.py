@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from tasks.artifacts import Board
 from tasks.planning import ask
 
 if TYPE_CHECKING:
+    from llmastool.archive import Entry
     from llmastool.search import Search
 
 UNCHANGED = SearchChanges()
@@ -111,7 +113,7 @@ class _Progress:
 def _say(state: Search, board: Board) -> None:
     """Say where the search stands, on the console and on Prefect's page."""
     entries = state.entries()
-    trained = [entry.accuracy for entry in entries if entry.accuracy is not None]
+    trained = _accuracies(entries)
     best = f"best validation accuracy {max(trained):.2f}%" if trained else "none trained to the end yet"
     get_run_logger().info("%d candidates, %d trained, %s", len(entries), len(trained), best)
     board.tables(entries)
@@ -120,9 +122,13 @@ def _say(state: Search, board: Board) -> None:
 def _send(state: Search, view: View) -> None:
     """Have MLflow told where the search stands."""
     entries = state.entries()
-    trained = [entry.accuracy for entry in entries if entry.accuracy is not None]
     summary: dict[str, float] = {"candidates": len(entries), **Counter(f"gate.{e.outcome.gate}" for e in entries)}
-    if trained:
+    if trained := _accuracies(entries):
         summary["best_validation_accuracy"] = max(trained)
     settled = [entry for entry in entries if state.settled(entry.candidate)]
     view.send(view.records(settled, state.trial_folder), summary, step=len(entries), finished=state.done)
+
+
+def _accuracies(entries: Sequence[Entry]) -> list[float]:
+    """Return the validation accuracies of those that were trained to the end."""
+    return [entry.accuracy for entry in entries if entry.accuracy is not None]

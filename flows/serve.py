@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flows.server import die_with_parent
@@ -47,14 +48,13 @@ def told_when_to_retry(app: ASGIApp) -> ASGIApp:
     before the other wrote may not write then, SQLite says, and the client is told 503. It would wait for 2 seconds.
     """
     from starlette.datastructures import MutableHeaders
-    from starlette.status import HTTP_503_SERVICE_UNAVAILABLE
 
     refused: Counter[str] = Counter()
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if message["status"] == HTTP_503_SERVICE_UNAVAILABLE:
+                if message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
                     wait = RETRY_SECONDS * 2 ** refused[scope["path"]]
                     MutableHeaders(scope=message).setdefault("Retry-After", f"{wait:g}")
                     refused[scope["path"]] += 1

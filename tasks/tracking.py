@@ -327,7 +327,7 @@ def track(
     return written
 
 
-@task(name="load-mlflow", tags=["mlflow"], cache_policy=NO_CACHE)
+@task(name="load-mlflow", tags=["mlflow"], cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 5])
 def load(tracker: Tracker) -> None:
     """Do ahead what `log_champion` takes longest for; see `Tracker.load`."""
     tracker.load()

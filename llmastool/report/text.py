@@ -13,8 +13,8 @@ UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """What programs write to colour a terminal."""
 
-_ID = re.compile(r"(?:\w+\.)+(\w+)(?:@\w+)?")
-"""A module's id, of which readers know the last name."""
+_ID = re.compile(r"(?:\w+\.)+\w+(?:@\w+)?")
+"""A module's id."""
 
 MINUS, DASH, NARROW_SPACE = "\u2212", "\u2013", "\u202f"
 
@@ -100,9 +100,13 @@ def feature(name: str) -> str:
             args, end = json.JSONDecoder().raw_decode(left, brace)
         except ValueError:  # no feature of this version
             return name
-        written += _ID.sub(r"\1", before) + arrow + called(module, args)
+        written += _short_modules(before) + arrow + called(module, args)
         left = left[end:]
-    return written + _ID.sub(r"\1", left)
+    return written + _short_modules(left)
+
+
+def _short_modules(text: str) -> str:
+    return _ID.sub(lambda found: short_module(found[0]), text)
 
 
 def short_module(module: str) -> str:
