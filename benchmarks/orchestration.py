@@ -54,6 +54,9 @@ class Setting:
     def many(self) -> Json:
         return many.candidates(self.work / f"many-{self.whole}", 500 if self.whole else 34)
 
+    def ahead(self) -> Json:
+        return many.ahead(self.work / "ahead", 8 if self.whole else 3)
+
     def plain(self) -> Json:
         return many.plain(self.work / "plain")
 
@@ -70,6 +73,7 @@ class Setting:
 PARTS: dict[str, Callable[[Setting], Json]] = {
     "demo": Setting.demo,
     "many": Setting.many,
+    "ahead": Setting.ahead,
     "plain": Setting.plain,
     "killed": Setting.killed,
     "dask": Setting.dask,

@@ -17,7 +17,7 @@ from llmastool.outcome import Outcome
 from llmastool.params import Params
 from llmastool.runs import only_writer, run_folder
 from tasks.artifacts import Board
-from tasks.planning import ask
+from tasks.planning import ask, ask_ahead
 
 if TYPE_CHECKING:
     from llmastool.archive import Entry
@@ -66,6 +66,8 @@ def search(
         def beside() -> None:
             state.prepare()
             _send(state, view)  # beside trainings, which seldom end together: planning has all processors
+            if state.ahead is not None:
+                ask_ahead(state)
 
         with trainings(params, progress.ended, beside) as train_all:
             while not state.done:

@@ -12,7 +12,7 @@ from llmastool.canonical import Json
 from llmastool.curves import Curve, expected
 from llmastool.halving import HalvingConfig, going_on
 from llmastool.outcome import Outcome
-from llmastool.planner.plan import Record
+from llmastool.planner.plan import Option, Record
 from llmastool.trees.profile import Profile
 
 Proposed: TypeAlias = tuple[Candidate, Profile | None]
@@ -30,7 +30,9 @@ class Progress:
             halving: who goes on from each.
         """
         self.rounds: list[Json] = []
-        """Events by which the rounds so far were asked for."""
+        """What is told of the rounds so far: the planner's report and the counts of the pool; of the first, nothing."""
+        self.planned: Json = None
+        """The event by which the next round was planned ahead; None where it was not."""
         self.outcomes: dict[str, Outcome] = {}
         """What is known of candidates, by their ids."""
         self._ends, self._halving = ends, halving
@@ -38,14 +40,25 @@ class Progress:
         self._rung, self._chosen = 0, set[str]()
 
     def take(self, event: Json) -> None:
-        """Take in what was asked for, or what was told of a candidate."""
-        if event["event"] == "asked":
-            self.rounds.append(event)
-            self._proposed.append([_read(proposed) for proposed in event["candidates"]])
-            # The start population is trained to the end: by its curves others are judged.
-            self._rung = 0 if len(self._proposed) > 1 else len(self._ends) - 1
-            self._chosen = {candidate.id for candidate in self.last()}
-        outcomes = event["fallen"] if event["event"] == "asked" else [event["outcome"]]
+        """Take in what was planned ahead or asked for, or what was told of a candidate."""
+        match event["event"]:
+            case "planned":
+                self.planned = event
+            case "asked":
+                self._begin(self.planned or event)  # what was planned ahead is not said again
+            case "told":
+                self._hear([event["outcome"]])
+
+    def _begin(self, asked: Json) -> None:
+        self.planned = None
+        self.rounds.append({name: asked[name] for name in ("report", "pool") if name in asked})
+        self._proposed.append([_read(proposed) for proposed in asked["candidates"]])
+        # The start population is trained to the end: by its curves others are judged.
+        self._rung = 0 if len(self._proposed) > 1 else len(self._ends) - 1
+        self._chosen = {candidate.id for candidate in self.last()}
+        self._hear(asked["fallen"])
+
+    def _hear(self, outcomes: Sequence[Json]) -> None:
         self.outcomes |= {o["candidate"]: Outcome.from_json(o) for o in outcomes}
         while self._rung < len(self._ends) - 1 and not self.waiting():
             self._choose()
@@ -99,24 +112,29 @@ class Progress:
         """Return the start population."""
         return self._proposed[0]
 
+    def pending(self, since: int) -> list[Option]:
+        """Return what was chosen in a round and those after it, as it stood to choose from."""
+        return [_chosen(candidate, profile) for members in self._proposed[since:] for candidate, profile in members]
+
     def candidates(self) -> list[Candidate]:
         """Return all candidates, in the order in which they were proposed."""
         return [candidate for members in self._proposed for candidate, _ in members]
 
-    def entries(self) -> list[Entry]:
-        """Return all evaluated candidates, in that order."""
+    def entries(self, before: int | None = None) -> list[Entry]:
+        """Return all evaluated candidates, in that order; if `before` is given, of the rounds before that one."""
         return [
             Entry(candidate, profile, self.outcomes[candidate.id])
-            for members in self._proposed
+            for members in self._proposed[:before]
             for candidate, profile in members
             if candidate.id in self.outcomes
         ]
 
-    def records(self, *, timed: bool) -> list[Record]:
+    def records(self, *, timed: bool, before: int | None = None) -> list[Record]:
         """Return what a strategy is told of the evaluated candidates.
 
         Args:
             timed: whether it is told of times, which differ from run to run.
+            before: only of the rounds before this one, if it is given.
         """
         return [
             Record(
@@ -127,7 +145,7 @@ class Progress:
                 partial=self._partial(e.outcome),
                 seconds=e.outcome.seconds if timed else None,
             )
-            for e in self.entries()
+            for e in self.entries(before)
         ]
 
     def _partial(self, outcome: Outcome) -> dict[float, float]:
@@ -152,3 +170,10 @@ def proposed(candidate: Candidate, profile: Profile | None) -> Json:
 def _read(value: Json) -> Proposed:
     profile = value["profile"]
     return Candidate.from_json(value["candidate"]), Profile.from_json(profile) if profile is not None else None
+
+
+def _chosen(candidate: Candidate, profile: Profile | None) -> Option:
+    plan = candidate.plan
+    assert plan is not None and profile is not None, f"{candidate.name}: of the start population"
+    coarse = {name: str(plan[name]) for name in ("parent", "slot", "kind", "family", "after")}
+    return Option(**coarse, profile=profile, tree=candidate.id)

@@ -110,10 +110,21 @@ class Search:
 
         Candidates that fall at a gate before training have their outcome already and are not among them.
         """
-        rounds = self._progress.rounds
-        if not self.done and self.round == len(rounds):
-            self._write({"event": "asked", **(self._evolve() if rounds else self._start())})
+        number, planned = len(self._progress.rounds), self._progress.planned
+        if not self.done and self.round == number:
+            self._write({"event": "asked", **({} if planned else self._evolve(number) if number else self._start())})
         return self._progress.waiting()
+
+    @property
+    def ahead(self) -> int | None:
+        """The round that is to be planned while the one before it trains, where `search.ahead` asks for that."""
+        number, config = len(self._progress.rounds), self.params.search
+        return number if config.ahead and 1 < number <= config.rounds and not self._progress.planned else None
+
+    def ask_ahead(self) -> None:
+        """Plan that round, if there is one; `ask` then returns its candidates at once."""
+        if (number := self.ahead) is not None:
+            self._write({"event": "planned", **self._evolve(number)})
 
     def prepare(self) -> None:
         """Begin what is needed later whatever comes of this round, beside its trainings."""
@@ -188,9 +199,7 @@ class Search:
         stamp = Stamp(self.run, out, [*code, digest_bytes(self._log.read_bytes())])
         if stamp.holds():
             return
-        reports = [
-            {"round": i, **{k: r[k] for k in ("report", "pool")}} for i, r in enumerate(self._progress.rounds) if i
-        ]
+        reports = [{"round": i, **told} for i, told in enumerate(self._progress.rounds) if i]
         records = self.records()
         beliefs = self.strategy.beliefs(records) if isinstance(self.strategy, Planner) else None
         explained, estimates = _explained(beliefs, records), beliefs.estimates() if beliefs else {}
@@ -214,13 +223,16 @@ class Search:
                 candidates.append(proposed(candidate, start.found))
         return {"candidates": candidates, "fallen": fallen}
 
-    def _evolve(self) -> Json:
+    def _evolve(self, number: int) -> Json:
         """Plan a round, have it filled, and return it as an event."""
-        number, config, seed = self.round, self.params.search, self.params.seed
-        records, known = self.records(), {c.id: c.tree for c in self._progress.candidates()}
+        config, seed, progress = self.params.search, self.params.seed, self._progress
+        # A round that may be planned ahead looks no further than it could then: it is the same, whenever it is planned.
+        seen = number - 1 if config.ahead and number > 1 else number
+        records = progress.records(timed=self.params.planner.per_second, before=seen)
+        known = {c.id: c.tree for c in progress.candidates()}
         wishes = self.strategy.wishes(records, config.per_round, round=number)
         wishes = replace(wishes, edits=min(wishes.edits, config.pool))
-        budget = self.params.budget.grown_from(p.flops for _, p in self._progress.start() if p is not None)
+        budget = self.params.budget.grown_from(p.flops for _, p in progress.start() if p is not None)
         options, _ = self.bench.options(
             wishes, known, start=self.params.start, seed=(seed, "pool", number), budget=budget
         )
@@ -229,7 +241,8 @@ class Search:
         if planner is None:
             plans, report = self.strategy.plan(records, options, config.per_round, round=number)
         else:
-            plans, report, beliefs = planner.decide(records, options, config.per_round, round=number)
+            pending = progress.pending(since=seen)
+            plans, report, beliefs = planner.decide(records, options, config.per_round, round=number, pending=pending)
         asked, counts = self.bench.questions(plans, seed, number)
         asked = [a.told(tried(a.plan, records)) for a in asked]
         if planner is not None and beliefs is not None and self.params.filler.kind == "posterior":

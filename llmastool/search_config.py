@@ -37,6 +37,9 @@ class SearchConfig:
     processes: int | None = None
     """Processes that build networks side by side between two rounds, 1 upwards; None takes one for every core, up to
     `MOST_PROCESSES`. The result does not depend on it. With `proxies` there is one."""
+    ahead: bool = False
+    """Whether a round is planned while the one before it trains, from what came of the rounds before that: devices do
+    not wait for plans, and each plan knows a round less. Round 1 waits for the start population."""
     halving: HalvingConfig = field(default_factory=HalvingConfig)
     """Which trainings are stopped early, none by default."""
     proxies: ProxiesConfig = field(default_factory=ProxiesConfig)

@@ -1,4 +1,4 @@
-"""The task that decides what to try next."""
+"""The tasks that decide what to try next."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ if TYPE_CHECKING:
 def ask(search: Search) -> list[Candidate]:
     """Update the posterior, choose plans, have them filled in, and return the candidates that are to be trained."""
     return search.ask()
+
+
+@task(name="plan-ahead", task_run_name="plan-round-{search.ahead}", tags=["planning"], cache_policy=NO_CACHE)
+def ask_ahead(search: Search) -> None:
+    """Do the same for the next round while this one trains; `ask` then returns what was decided."""
+    search.ask_ahead()

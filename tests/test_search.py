@@ -105,6 +105,48 @@ def test_a_search_stopped_anywhere_ends_with_the_same_archive(finished: Search, 
     assert [e["event"] for e in read_lines(tmp_path / "events.jsonl")].count("asked") == 3
 
 
+def test_a_round_planned_ahead_is_the_one_that_would_be_planned_later(
+    finished: Search, registry_folder: Path, tmp_path: Path
+) -> None:
+    """It knows what came before the round that trains; a search that is stopped after or before planning ends alike."""
+    changed = replace(finished.params.search, ahead=True, rounds=3, pool=6, doubles=2)
+    planner = PlannerConfig(min_observations=3, posterior=PosteriorConfig(method="fit"))
+    params = replace(finished.params, search=changed, planner=planner)
+
+    def opened(run: str) -> Search:
+        return Search.open(params, registry_folder, finished.data, tmp_path / run)
+
+    with opened("beside") as search:
+        while not search.done:
+            search.ask()
+            search.ask_ahead()
+            step(search)
+        entries = search.entries()
+        events = [e["event"] for e in read_lines(search.run / "events.jsonl")]
+        search.write(tmp_path / "out")
+    assert events.count("asked") == 4
+    assert [i for i, e in enumerate(events) if e == "planned"] == [i + 1 for i in _places(events, "asked")[1:3]]
+    reports = read_archive(tmp_path / "out" / "archive.json")["planner_reports"]
+    trained = [sum(e.outcome.ok for e in entries if e.candidate.round < n) for n in range(3)]
+    assert [r["report"]["observations"] for r in reports] == [trained[1], trained[1], trained[2]]
+    assert len({e.candidate.id for e in entries}) == 12
+
+    shutil.copytree(tmp_path / "beside" / "trials", tmp_path / "stopped" / "trials")
+    for number in range(8):
+        with opened("stopped") as search:
+            search.ask()
+            if number % 4:  # stopped while it planned ahead, it has not planned: the round is planned when it is due
+                search.ask_ahead()
+            if number % 2:
+                step(search)
+    assert search.done
+    assert fingerprint(search.entries()) == fingerprint(entries)
+
+
+def _places(values: list[str], value: str) -> list[int]:
+    return [i for i, v in enumerate(values) if v == value]
+
+
 def test_the_fillers_replies_are_replayed_from_the_ledger(finished: Search, opened: Opened, tmp_path: Path) -> None:
     shutil.copy(finished.run / "fills.jsonl", tmp_path)
     shutil.copytree(finished.run / "trials", tmp_path / "trials")

@@ -1,4 +1,7 @@
-"""One search of 500 candidates: how its process grows, and how long the pages about it take to open."""
+"""One search of 500 candidates: how its process grows, and how long the pages about it take to open.
+
+And a short one, twice: what planning costs between rounds, and beside their trainings.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-from benchmarks.orchestration_parts.watch import growth, watched
+from benchmarks.orchestration_parts.watch import Sizes, growth, watched
 from llmastool.canonical import Json
 from tests.browser.chromium import CHROMIUM
 from tests.browser.devtools import browser
@@ -21,11 +24,30 @@ REPEATS = 5
 
 def candidates(folder: Path, number: int) -> Json:
     """Search until there are so many candidates, and return what was measured."""
-    rounds = -(-(number - 2) // PER_ROUND)
+    found, sizes = _searched(folder, -(-(number - 2) // PER_ROUND))
+    for name in ("final", "report"):
+        finish(folder, name)
+    return {
+        **found,
+        "main_rss_growth_bytes": growth(sizes, WARM_SECONDS),
+        "main_rss_bytes": [size for _, size in sizes[:: max(1, len(sizes) // 30)]],
+        **_pages(folder),
+    }
+
+
+def ahead(folder: Path, rounds: int) -> Json:
+    """Return what a search takes that plans between its rounds, and one that plans beside their trainings."""
+    changes = {"between": "", "beside": ", ahead: true"}
+    return {name: _searched(folder / name, rounds, change)[0] for name, change in changes.items()}
+
+
+def _searched(folder: Path, rounds: int, change: str = "") -> tuple[Json, Sizes]:
+    """Search, and return what was measured and the sizes of the process; `change` is of the search's parameters."""
     shutil.rmtree(folder, ignore_errors=True)
     lay_out(folder)
     text = (folder / "params.yaml").read_text()
-    text = text.replace("rounds: 2, per_round: 3, pool: 12", f"rounds: {rounds}, per_round: {PER_ROUND}, pool: 48")
+    size = f"rounds: {rounds}, per_round: {PER_ROUND}, pool: 48{change}"
+    text = text.replace("rounds: 2, per_round: 3, pool: 12", size)
     text = text.replace("recipe: {epochs: 2}", "recipe: {epochs: 1}")
     (folder / "params.yaml").write_text(text)
     for name in ("prepare", "mine", "registry"):
@@ -36,19 +58,13 @@ def candidates(folder: Path, number: int) -> Json:
     if stage.returncode != 0:
         raise RuntimeError(err[-4000:])
     seconds = time.monotonic() - start
-    sizes = seen.resident[stage.pid]
-    for name in ("final", "report"):
-        finish(folder, name)
-    entries = load(folder / "artifacts/search/archive.json")["entries"]
-    return {
-        "candidates": len(entries),
+    found = {
+        "candidates": len(load(folder / "artifacts/search/archive.json")["entries"]),
         "rounds": rounds,
         "seconds": seconds,
         "seconds_neither_training_nor_probing": seen.seconds.get("neither", 0.0),
-        "main_rss_growth_bytes": growth(sizes, WARM_SECONDS),
-        "main_rss_bytes": [size for _, size in sizes[:: max(1, len(sizes) // 30)]],
-        **_pages(folder),
     }
+    return found, seen.resident[stage.pid]
 
 
 def _pages(folder: Path) -> Json:

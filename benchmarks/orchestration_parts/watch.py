@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
+
+Sizes: TypeAlias = list[tuple[float, int]]
+"""Memory of a process over time: seconds since the start, and bytes."""
 
 WORKERS = {"training": b"llmastool.training.worker", "probing": b"llmastool.registry.worker"}
 """What the command lines of those processes hold for whose sake all others run."""
@@ -23,8 +27,8 @@ class Watched:
 
     seconds: dict[str, float] = field(default_factory=dict)
     """Time in which something of a sort ran, and in which nothing of any sort did (`neither`), in seconds."""
-    resident: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
-    """Memory of each process that was asked about: seconds since the start, and bytes."""
+    resident: dict[int, Sizes] = field(default_factory=dict)
+    """Memory of each process that was asked about."""
 
     @property
     def total(self) -> float:
@@ -80,7 +84,7 @@ def resident(process: int) -> int | None:
         return None
 
 
-def growth(sizes: list[tuple[float, int]], after: float) -> int | None:
+def growth(sizes: Sizes, after: float) -> int | None:
     """Return by how many bytes memory was larger at the end than after so many seconds; medians of ten looks.
 
     None where it ended before.

@@ -21,7 +21,14 @@ class Batch:
     """
 
     def __init__(
-        self, options: Sequence[Option], n: int, records: Sequence[Record], table: Table | View, *, trials: int
+        self,
+        options: Sequence[Option],
+        n: int,
+        records: Sequence[Record],
+        table: Table | View,
+        *,
+        trials: int,
+        pending: int = 0,
     ) -> None:
         """Begin a round.
 
@@ -31,6 +38,7 @@ class Batch:
             records: all that was evaluated.
             table: the families of all these networks.
             trials: a family is owed a trial until so many networks that hold it were evaluated.
+            pending: how many of the options, the first, were picked in an earlier round.
         """
         self._options = options
         self._trials = trials
@@ -44,15 +52,18 @@ class Batch:
         self.kinds = Counter(str(record.plan["kind"]) for record in records if record.plan is not None)
         """Plans by kind of edit."""
         self._table = table
+        self._pending = pending
         self.picks: list[int] = []
-        """Positions of the picks, in order."""
+        """Positions of the picks, in order, those of an earlier round first."""
+        for index in range(pending):
+            self.add(index)
 
     def allowed(self) -> NDArray[np.intp]:
         """Return the positions of the options that may be picked next; empty when there is none left."""
         if not self.picks:
             return np.arange(len(self._options), dtype=np.intp)
         picked = [self._options[i] for i in self.picks]
-        trees, parents = {option.tree for option in picked}, Counter(map(_parent, picked))
+        trees, parents = {option.tree for option in picked}, Counter(map(_parent, picked[self._pending :]))
         places = set(map(_place, picked))
         left = [i for i, option in enumerate(self._options) if i not in self.picks]
         new = [i for i in left if self._options[i].tree not in trees]

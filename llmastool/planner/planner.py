@@ -21,7 +21,10 @@ from llmastool.planner.threads import one_thread
 
 
 class Planner:
-    """Chooses parents and edits. It keeps no state: the same records, options and round give the same plans."""
+    """Chooses parents and edits. It keeps no state: the same records, options and round give the same plans.
+
+    But for the features of networks, which are worked out once: those of options until the next round is decided.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Planner:
         self.config, self.seed = config, seed
         self.edits, self.doubles, self.fresh = edits, doubles, fresh
         self._table = table or Table()
+        self._passing = set[str]()
 
     def prepare(self, known: int, *, rungs: bool) -> None:
         """Begin what is needed later whatever comes of what is evaluated now.
@@ -83,7 +87,13 @@ class Planner:
         return self.decide(records, options, n, round=round)[:2]
 
     def decide(
-        self, records: Sequence[Record], options: Sequence[Option], n: int, *, round: int
+        self,
+        records: Sequence[Record],
+        options: Sequence[Option],
+        n: int,
+        *,
+        round: int,
+        pending: Sequence[Option] = (),
     ) -> tuple[list[Plan], Report, Beliefs | None]:
         """Choose `n` options of distinct keys; all of them where there are fewer.
 
@@ -100,6 +110,7 @@ class Planner:
             options: what could be done; of several with one key the first counts.
             n: how many plans, 0 or more.
             round: number of the round, which settles the seed and the quota's turn.
+            pending: what was chosen before and is still evaluated; it counts as the first picks.
 
         Warns:
             PlannerWarning: the posterior did not converge.
@@ -109,15 +120,18 @@ class Planner:
         # A random order settles ties, so that neither the alphabet nor the caller does.
         keys = sorted(first)
         distinct = [first[keys[i]] for i in rng.permutation(len(keys))]
+        # Of thousands of options few are ever evaluated.
+        self._table.forget(self._passing.difference(record.tree for record in records))
+        self._passing.clear()
         trees = self._table.add((r.tree, r.profile) for r in records if r.profile is not None)
-        trees += self._table.add((option.tree, option.profile) for option in distinct)
+        trees += self._look([*pending, *distinct])
         # Without what only earlier rounds saw, so that a search that is resumed goes on as it would have.
         table = self._table.only(trees)
         seed = int(rng.integers(2**31))
         beliefs = believe(records, table, seed=seed, config=self.config) if distinct and n > 0 else None
         known = beliefs.posterior if beliefs is not None else None
         with one_thread():
-            choice = Round(self.config, records, distinct, n, table, known, rng)
+            choice = Round(self.config, records, distinct, n, table, known, rng, pending)
             plans = choice.plans(before=round * n)
         report = Report(
             round=round,
@@ -139,7 +153,7 @@ class Planner:
             beliefs: what `decide` returned for the same records.
         """
         trees = self._table.add((r.tree, r.profile) for r in records if r.profile is not None)
-        trees += self._table.add((option.tree, option.profile) for option in options)
+        trees += self._look(options)
         view = self._table.only(trees, after=beliefs.view)
         rng = seeds.generator(self.seed, "planner", "worth", len(records))
         with one_thread():
@@ -150,3 +164,8 @@ class Planner:
         view = self._table.only(self._table.add((r.tree, r.profile) for r in records if r.profile is not None))
         seed = int(seeds.generator(self.seed, "planner", "posterior").integers(2**31))
         return believe(records, view, seed=seed, config=self.config)
+
+    def _look(self, options: Sequence[Option]) -> list[str]:
+        """Take in the features of options, and return their trees."""
+        self._passing |= {option.tree for option in options if option.tree not in self._table}
+        return self._table.add((option.tree, option.profile) for option in options)

@@ -38,6 +38,7 @@ class Round:
         table: View,
         posterior: Posterior | None,
         rng: np.random.Generator,
+        pending: Sequence[Option] = (),
     ) -> None:
         """Begin a round.
 
@@ -49,12 +50,14 @@ class Round:
             table: the features of all these networks.
             posterior: what is believed; None where that is too early.
             rng: what draws from the posterior.
+            pending: what was picked before and is still evaluated.
         """
-        self._config, self._records, self._options, self._n = config, records, options, n
+        self._config, self._records, self._options, self._n = config, records, [*pending, *options], n
+        self._pending = len(pending)
         self._table, self._posterior, self._rng = table, posterior, rng
         self._observed = archive.usable(records)
-        self._networks = table.values([option.tree for option in options])
-        self._batch = Batch(options, n, records, table, trials=config.trials)
+        self._networks = table.values([option.tree for option in self._options])
+        self._batch = Batch(self._options, n, records, table, trials=config.trials, pending=self._pending)
 
     @property
     def families(self) -> Counter[str]:
@@ -63,14 +66,16 @@ class Round:
 
     def worth(self) -> Floats:
         """Return what every option is worth by itself, shape `(options,)`; units as `config.acquisition` has them."""
-        return self._scores().values() * self._chances()
+        return (self._scores().values() * self._chances())[self._pending :]
 
     def plans(self, *, before: int) -> list[Plan]:
         """Pick; `before` is how many plans earlier rounds made, which settles the quota's turn."""
-        n = min(self._n, len(self._options))
+        n = min(self._n, len(self._options) - self._pending)
         if not n:
             return []
         chances, scores = self._chances(), self._scores()
+        for index in range(self._pending):
+            scores.take(index)
         owed = _turns(self._config.quota, before, n)
         reasons = []
         for number in range(n):
@@ -79,7 +84,7 @@ class Round:
             self._batch.add(index)
             if number < n - 1:
                 scores.take(index)
-        picks = np.array(self._batch.picks)
+        picks = np.array(self._batch.picks[self._pending :])
         return [
             Plan.of(self._options[i], reason, gain=float(gain), spread=float(spread), novelty=float(novelty))
             for i, reason, gain, spread, novelty in zip(
@@ -130,7 +135,7 @@ class Round:
         """Return the next pick and its reason; `owed` says whether it may go to a family that is owed a trial."""
         batch = self._batch
         if self._posterior is None:
-            if any(option.kind != FRESH for option in self._options):
+            if any(option.kind != FRESH for option in self._options[self._pending :]):
                 return batch.in_turn(worth, self._novelty), NO_POSTERIOR
             # Networks far apart say most of what costs and counts are worth; the first is an end by itself.
             first = not self._seen and not batch.picks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -90,6 +90,18 @@ class Table:
     def add(self, networks: Iterable[tuple[str, Profile]]) -> list[str]:
         """Take in networks, each with its tree's id, and return the ids in their order."""
         return [self._add(tree, profile) for tree, profile in networks]
+
+    def __contains__(self, tree: str) -> bool:
+        return tree in self._rows
+
+    def forget(self, trees: Collection[str]) -> None:
+        """Leave networks out from now on."""
+        kept = [(tree, row) for tree, row in self._rows.items() if tree not in trees]
+        if len(kept) < len(self._rows):
+            self._view = None
+            self._rows = {tree: i for i, (tree, _) in enumerate(kept)}
+            self._families = [self._families[row] for _, row in kept]
+            self._cells = {group: [cells[row] for _, row in kept] for group, cells in self._cells.items()}
 
     @property
     def view(self) -> View:

@@ -14,11 +14,13 @@ from llmastool.planner.table import Table
 from tests.planner.synthetic import FAMILIES, Network, doubles, draw, fresh, options, record
 
 
-def _batch(choice: Sequence[Option], n: int, records: Sequence[Record] = (), trials: int = 2) -> Batch:
+def _batch(
+    choice: Sequence[Option], n: int, records: Sequence[Record] = (), trials: int = 2, pending: int = 0
+) -> Batch:
     table = Table()
     table.add((r.tree, r.profile) for r in records if r.profile is not None)
     table.add((option.tree, option.profile) for option in choice)
-    return Batch(choice, n, records, table, trials=trials)
+    return Batch(choice, n, records, table, trials=trials, pending=pending)
 
 
 def _fill(batch: Batch, n: int) -> list[int]:
@@ -88,6 +90,17 @@ def test_one_parent_has_no_more_than_half() -> None:
     for n, most in ((2, 1), (5, 3), (6, 3)):
         parents = Counter(choice[i].parent for i in _fill(_batch(choice, n), n))
         assert parents == {first.id: most, second.id: n - most}
+
+
+def test_what_is_pending_has_its_place_but_no_share_of_a_parent() -> None:
+    first, second = draw(2, seed=0)
+    ours, others = options([first], set())[0], options([second], set())[0]
+    batch = _batch([*ours, *others], 4, pending=1)
+    picks = [batch._options[i] for i in _fill(batch, 4)]
+    assert picks[0] == ours[0]
+    assert Counter(option.parent for option in picks[1:]) == {first.id: 2, second.id: 2}
+    assert len({(option.parent, option.slot, option.kind) for option in picks}) == 5
+    assert _batch(ours, 4, pending=1).families == _batch(ours, 4).families + Counter(_batch(ours, 4)._held(0))
 
 
 def test_networks_drawn_anew_do_not_block_each_other() -> None:

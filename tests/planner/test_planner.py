@@ -20,6 +20,7 @@ from llmastool.planner.config import ObjectiveConfig, PlannerConfig, PosteriorCo
 from llmastool.planner.plan import Option, Plan, Record
 from llmastool.planner.planner import Planner
 from llmastool.planner.report import IMPROVEMENT, NO_POSTERIOR, QUOTA
+from llmastool.planner.table import Table
 from tests.planner.synthetic import FAMILIES, Network, draw, fresh, measure, options, record
 
 CONFIG = PlannerConfig(posterior=PosteriorConfig(method="fit"))
@@ -269,6 +270,32 @@ def test_what_is_decided_by_is_what_single_options_are_worth(changes: dict) -> N
     unseen = planner.worth(records, [replace(some[0], tree=n.id, profile=n.profile()) for n in other], beliefs)
     assert len(unseen) == 3
     assert all(np.isfinite(unseen))
+
+
+def test_features_of_what_came_to_nothing_are_not_kept() -> None:
+    records, table = _start(8, seed=3), Table()
+    planner = Planner(CONFIG, seed=0, table=table)
+    first, second = _options(records, 3, 8), fresh(draw(9, seed=7))
+    came = Planner(CONFIG, seed=0).plan(records, second, 4, round=2)[0]
+    planner.plan(records, first, 4, round=1)
+    assert all(option.tree in table for option in first)
+    assert planner.plan(records, second, 4, round=2)[0] == came
+    assert [option.tree in table for option in (*first, *second)] == [False] * len(first) + [True] * 9
+    assert all(record.tree in table for record in records)
+
+
+@pytest.mark.parametrize("count", [20, 4], ids=["believing", "before"])
+def test_what_is_pending_counts_as_the_first_picks(count: int) -> None:
+    records, choice = _start(count, seed=3), fresh(draw(60, seed=5))
+    planner = Planner(replace(CONFIG, quota=0.0), seed=0)
+    trees = [plan.tree for plan in planner.plan(records, choice, 6, round=1)[0]]
+    pending = [option for tree in trees[:3] for option in choice if option.tree == tree]
+    rest = [option for option in choice if option not in pending]
+    later = planner.decide(records, rest, 3, round=1, pending=pending)[0]
+    assert [plan.tree for plan in later] == trees[3:]
+    assert [plan.tree for plan in planner.plan(records, rest, 3, round=1)[0]] != trees[3:]
+    everything = planner.decide(records, rest, 99, round=1, pending=pending)[0]
+    assert {plan.tree for plan in everything} == {option.tree for option in rest}
 
 
 def test_estimates_take_luck_out_of_accuracies() -> None:

@@ -49,6 +49,20 @@ def test_columns_keep_their_place_when_others_come() -> None:
     assert after["motif"].shape[1] > before["motif"].shape[1]
 
 
+def test_what_is_forgotten_can_come_again() -> None:
+    networks = draw(20, seed=0)
+    table = Table()
+    ids = table.add((n.id, n.profile()) for n in networks)
+    before = {tree: (_cells(table, tree), table.families(tree)) for tree in ids}
+    table.forget(set(ids[::2]) | {"never there"})
+    assert [tree in table for tree in ids] == [False, True] * 10
+    assert all((_cells(table, tree), table.families(tree)) == before[tree] for tree in ids[1::2])
+    with pytest.raises(KeyError):
+        table.values(ids[:1])
+    table.add((n.id, n.profile()) for n in networks)
+    assert all((_cells(table, tree), table.families(tree)) == before[tree] for tree in ids)
+
+
 def test_a_part_of_a_table_is_as_if_nothing_else_had_been() -> None:
     networks = draw(40, seed=0)
     whole, alone = Table(), Table()
