@@ -121,7 +121,10 @@ def prefect_server(home: Path = Path(".prefect")) -> Iterator[Server]:
     """
     set_environment()
     if given := os.environ.get("PREFECT_API_URL"):
-        yield Server(given)
+        try:
+            yield Server(given)
+        finally:
+            _flush()
         return
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)

@@ -163,10 +163,16 @@ def _fail(message: str) -> int:
 
 def _leave(message: str, status: int) -> NoReturn:
     """End now. Threads that wait for trainings would hold the interpreter back; the trainings end with it."""
-    print(message, file=sys.stderr, flush=True)
+    print(message, file=sys.stderr)
+    _end(status)
+
+
+def _end(status: int) -> NoReturn:
+    """End without taking down the libraries that were loaded, which takes seconds."""
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(status)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _end(main())

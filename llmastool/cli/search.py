@@ -132,6 +132,10 @@ def _search(params: Params, data: Path, registry: Path, out: Path, runs: Path) -
 def _rounds(state: Search, live: Live) -> None:
     from llmastool.trainings import train_all
 
+    def beside() -> None:
+        state.prepare()
+        state.ask_ahead()
+
     shown = -1
     while not state.done:
         live.doing("planning the next round")
@@ -141,7 +145,7 @@ def _rounds(state: Search, live: Live) -> None:
         asked = state.ask()
         live.asked(asked)
         jobs = [(state.job(candidate), state.trial_folder(candidate)) for candidate in asked]
-        ended = train_all(jobs, state.params.training, begins=live.begins, ends=live.ends, meanwhile=state.prepare)
+        ended = train_all(jobs, state.params.training, begins=live.begins, ends=live.ends, meanwhile=beside)
         state.tell(ended)
     live.doing("")
     if not sys.stdout.isatty():

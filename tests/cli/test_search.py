@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from llmastool.canonical import read_lines
 from tests.cli.conftest import Run, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +21,7 @@ data: {{path: {ROOT}/assets/digits, limit: 300}}
 mining: {{sources: [{{kind: path, path: /nowhere}}]}}
 start: {{skeletons: [{{channels: 4, cells: 1, stages: 2}}]}}
 budget: {{parameters: 60000, flops: 20000000}}
-search: {{rounds: 1, per_round: 2, pool: 6, doubles: 0, fresh: 1}}
+search: {{rounds: 2, per_round: 1, ahead: true, pool: 6, doubles: 0, fresh: 1}}
 filler: {{kind: rules}}
 training: {{recipe: {{epochs: 1, batch_size: 32, lr: 0.05}}, seconds: 60}}
 final: {{top: 1, seeds: [0, 1]}}
@@ -41,10 +42,12 @@ def test_all_stages(here: Path, registry_folder: Path, run: Run) -> None:
     assert status == 0, err
     assert "preparing digits ..." in err and "run folder runs/" in err
     *rounds, last = out.splitlines()
-    assert rounds[0].startswith("round 1 of 1: 1 candidates, 1 trained, best ")
-    assert rounds[-1].startswith("round 1 of 1: 3 candidates, ")
+    assert rounds[0].startswith("round 1 of 2: 1 candidates, 1 trained, best ")
+    assert rounds[-1].startswith("round 2 of 2: 3 candidates, ")
     assert last.startswith("3 candidates, best validation accuracy ") and last.endswith("artifacts/search/archive.json")
     archive = (here / "artifacts/search/archive.json").read_bytes()
+    (log,) = here.glob("runs/*/events.jsonl")
+    assert [e["event"] for e in read_lines(log)] == ["asked", "told", "asked", "planned", "told", "asked", "told"]
 
     status, out, _ = run("search", *registry)
     assert status == 0 and (here / "artifacts/search/archive.json").read_bytes() == archive, "nothing is done twice"

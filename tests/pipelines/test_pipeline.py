@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from llmastool.canonical import read_lines
 from tests.pipelines.test_stage import processes_of
 from tests.pipelines.workspace import finish, lay_out, load, stop, trained, workers_of
 
@@ -18,9 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which everything up to the registry is done."""
+    """A folder in which everything up to the registry is done. Its search plans ahead."""
     folder = tmp_path_factory.mktemp("workspace")
     lay_out(folder)
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("search: {", "search: {ahead: true, "))
     for name in ("prepare", "mine", "registry"):
         finish(folder, name)
     return folder
@@ -53,6 +56,8 @@ def test_a_search_that_is_killed_and_stopped_ends_as_one_that_was_not(workspace:
     (run,) = (path.parent for path in workspace.glob("runs/*/run.json"))
     run.rename(workspace / "stopped")
     finish(workspace, "search")
+    events = [e["event"] for log in workspace.glob("runs/*/events.jsonl") for e in read_lines(log)]
+    assert events == ["asked", *["told"] * 2, "asked", "planned", *["told"] * 3, "asked", *["told"] * 3]
     again = load(workspace / "artifacts/search/archive.json")
     assert again["fingerprint"] == archive["fingerprint"]
 
