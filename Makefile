@@ -76,7 +76,7 @@ server: $(READY)  ## Start a Prefect server, with its page at http://127.0.0.1:4
 	$(BIN)/prefect server start
 
 # Trainings at once over all runs of the server's deployments: one for each GPU, or else for each core.
-SLOTS ?= $(or $(filter-out 0,$(shell ls /proc/driver/nvidia/gpus 2>/dev/null | wc -l)),$(shell nproc))
+SLOTS ?= $(or $(filter-out 0,$(shell ls /proc/driver/nvidia/gpus 2>/dev/null | wc -l)),$(shell env -u OMP_NUM_THREADS nproc))
 
 .PHONY: worker
 worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
