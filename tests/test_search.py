@@ -93,7 +93,8 @@ def test_no_trial_saw_the_test_split(finished: Search) -> None:
 
 
 def test_a_search_stopped_anywhere_ends_with_the_same_archive(finished: Search, opened: Opened, tmp_path: Path) -> None:
-    """Opened anew for every single candidate, and with a torn last line in its log."""
+    """Opened anew for every single candidate, and with a torn last line in its log; what was trained is not again."""
+    shutil.copytree(finished.run / "trials", tmp_path / "trials")
     for _ in range(40):
         search = opened(tmp_path)
         if search.done:
@@ -118,9 +119,9 @@ def test_a_round_planned_ahead_is_the_one_that_would_be_planned_later(
 
     with opened("beside") as search:
         while not search.done:
-            search.ask()
+            asked = search.ask()
             search.ask_ahead()
-            step(search)
+            search.tell([_came(candidate) for candidate in asked])
         entries = search.entries()
         events = [e["event"] for e in read_lines(search.run / "events.jsonl")]
         search.write(tmp_path / "out")
@@ -131,16 +132,17 @@ def test_a_round_planned_ahead_is_the_one_that_would_be_planned_later(
     assert [r["report"]["observations"] for r in reports] == [trained[1], trained[1], trained[2]]
     assert len({e.candidate.id for e in entries}) == 12
 
-    shutil.copytree(tmp_path / "beside" / "trials", tmp_path / "stopped" / "trials")
     for number in range(8):
         with opened("stopped") as search:
-            search.ask()
+            asked = search.ask()
             if number % 4:  # stopped while it planned ahead, it has not planned: the round is planned when it is due
                 search.ask_ahead()
             if number % 2:
-                step(search)
+                search.tell([_came(candidate) for candidate in asked])
     assert search.done
     assert fingerprint(search.entries()) == fingerprint(entries)
+    asked, again = (list(read_lines(tmp_path / run / "fills.jsonl")) for run in ("beside", "stopped"))
+    assert [line["question"] for line in asked] == [line["question"] for line in again]
 
 
 def _places(values: list[str], value: str) -> list[int]:

@@ -45,7 +45,7 @@ class Tree:
     module: str
     """Id of the module: `torch.nn.Conv2d`, `llmastool.blocks.Residual`, or the id of a bundle."""
     args: Mapping[str, Json] = field(default_factory=dict)
-    """Constructor arguments by name; those left out take their defaults."""
+    """Constructor arguments by name, in the order of the names; those left out take their defaults."""
     children: tuple[tuple[str, Tree], ...] = ()
     """Children by slot. Sorted by slot, but for containers, whose order is the order of execution."""
 
@@ -55,6 +55,9 @@ class Tree:
             raise TreeError(f"{self.module}: a slot is filled twice in {slots}")
         if not self.is_container and slots != sorted(slots):
             object.__setattr__(self, "children", tuple(sorted(self.children, key=lambda child: child[0])))
+        if self.args:
+            # A tree that was read back says all it says in the same order as the one that was written.
+            object.__setattr__(self, "args", _sorted(dict(self.args)))
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -184,6 +187,13 @@ class Tree:
         for path, node in self.walk():
             if node.module == SAME:
                 yield path, str(node.args["path"])
+
+
+def _sorted(value: Json) -> Json:
+    """Return a JSON value whose mappings have their keys in order."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(part) for part in value] if isinstance(value, list) else value
 
 
 def _references(value: Json) -> Iterator[str]:

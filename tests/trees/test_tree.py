@@ -1,5 +1,7 @@
 """The tree as a value: canonical form, hash, paths, errors."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +10,9 @@ from llmastool.canonical import dumps
 from llmastool.errors import TreeError
 from llmastool.trees.tree import Tree
 
+NAMES = st.text("abc", min_size=1, max_size=3)
 ARGS = st.dictionaries(
-    st.text("abc", min_size=1, max_size=3), st.integers() | st.booleans() | st.text(max_size=3), max_size=3
+    NAMES, st.integers() | st.booleans() | st.text(max_size=3) | st.dictionaries(NAMES, st.integers()), max_size=3
 )
 MODULES = st.sampled_from(
     ["torch.nn.Sequential", "torch.nn.Conv2d", "llmastool.blocks.Residual", "pkg.Net@0123456789ab"]
@@ -29,9 +32,11 @@ TREES = st.recursive(
 
 
 @given(TREES)
-def test_json_round_trip_keeps_value_and_hash(tree: Tree) -> None:
-    again = Tree.from_json(tree.to_json())
+def test_json_round_trip_keeps_value_order_and_hash(tree: Tree) -> None:
+    """Order too: a search that goes on from its log must ask an LLM in the very words in which it would have asked."""
+    again = Tree.from_json(json.loads(dumps(tree.to_json())))
     assert again == tree
+    assert json.dumps(again.to_json()) == json.dumps(tree.to_json())
     assert again.id == tree.id
     assert hash(again) == hash(tree)
 
