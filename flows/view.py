@@ -15,7 +15,8 @@ from prefect.futures import PrefectFuture
 from llmastool.canonical import write_json
 from llmastool.params import Params
 from tasks.records import RunRecord, flatten, record
-from tasks.tracking import Tracker, TrackingError, load, log_champion, track
+from tasks.tracker import Tracker, TrackingError
+from tasks.tracking import load, log_champion, track
 
 if TYPE_CHECKING:
     from llmastool.archive import Entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect import State, Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -27,15 +27,16 @@ def may_pass(task: Task, run: TaskRun, state: State) -> bool:  # noqa: ARG001 - 
 # Not cached here: `job.run` returns what a folder holds already, also after a kill. No `timeout_seconds`: a thread that
 # waits cannot be interrupted, so the time limit is the process's own (`TrainingConfig.seconds`). The tag `training` is
 # where a server can limit how many candidates train at the same time on all machines together.
-@task(
-    name="train",
-    task_run_name="train-{folder.name}",
-    tags=["training"],
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=may_pass,
-)
+_TRAINING: dict[str, Any] = {
+    "tags": ["training"],
+    "cache_policy": NO_CACHE,
+    "retries": 2,
+    "retry_delay_seconds": [5, 30],
+    "retry_condition_fn": may_pass,
+}
+
+
+@task(name="train", task_run_name="train-{folder.name}", **_TRAINING)
 def train(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     """Train one candidate in a sandboxed process and return what came of it; see `llmastool.training.job.run`.
 
@@ -49,15 +50,7 @@ def train(job: Job, folder: Path, config: TrainingConfig) -> Outcome:
     return _told(run(job, folder, config))
 
 
-@task(
-    name="train-away",
-    task_run_name="train-{errand.name}",
-    tags=["training"],
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=may_pass,
-)
+@task(name="train-away", task_run_name="train-{errand.name}", **_TRAINING)
 def train_away(errand: Errand, config: TrainingConfig, cache: str | None) -> Outcome:
     """Train one candidate on the machine on which this task runs; see `llmastool.training.away.do`.
 

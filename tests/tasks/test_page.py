@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tracking import Tracker
+from tasks.tracker import Tracker
 from tests.browser.chromium import CHROMIUM, browse
 from tests.tasks.server import serving
 from tests.tasks.test_tracking import fallen, runs_of, trained

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.tracking import Tracker
+from tasks.tracker import Tracker
 from tests.tasks.test_tracking import winner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -18,7 +18,7 @@ from llmastool.outcome import Outcome
 from llmastool.trees.profile import Profile
 from llmastool.trees.tree import Tree
 from tasks.records import TEXT_LIMIT, RunRecord, flatten, record
-from tasks.tracking import Tracker, TrackingError
+from tasks.tracker import Tracker, TrackingError
 
 START = Tree("torch.nn.Sequential", {}, (("0", Tree("torch.nn.Flatten")), ("1", Tree("torch.nn.LazyLinear"))))
 CHILD = START.with_node("0", Tree("torch.nn.Identity"))
