@@ -110,9 +110,9 @@ class Search:
 
         Candidates that fall at a gate before training have their outcome already and are not among them.
         """
-        number, planned = len(self._progress.rounds), self._progress.planned
+        number = len(self._progress.rounds)
         if not self.done and self.round == number:
-            self._write({"event": "asked", **({} if planned else self._evolve(number) if number else self._start())})
+            self._write({"event": "asked", **self._proposals(number)})
         return self._progress.waiting()
 
     @property
@@ -208,6 +208,12 @@ class Search:
         stamp.set()
 
     # -- what happens in a round ---------------------------------------------------------------------------------
+
+    def _proposals(self, number: int) -> Json:
+        """Return what an event says of the round that comes next: nothing where it was planned ahead."""
+        if self._progress.planned:
+            return {}
+        return self._evolve(number) if number else self._start()
 
     def _start(self) -> Json:
         candidates, fallen = [], []

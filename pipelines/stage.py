@@ -21,6 +21,7 @@ from typing import NamedTuple, NoReturn
 
 from flows.server import die_with_parent, prefect_server
 from llmastool.errors import LLMasToolError
+from llmastool.leaving import leave_now
 from llmastool.runs import only_writer
 
 
@@ -162,17 +163,10 @@ def _fail(message: str) -> int:
 
 
 def _leave(message: str, status: int) -> NoReturn:
-    """End now. Threads that wait for trainings would hold the interpreter back; the trainings end with it."""
+    """Say why, and end now; what trains ends with this process."""
     print(message, file=sys.stderr)
-    _end(status)
-
-
-def _end(status: int) -> NoReturn:
-    """End without taking down the libraries that were loaded, which takes seconds."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    leave_now(status)
 
 
 if __name__ == "__main__":
-    _end(main())
+    leave_now(main())

@@ -45,7 +45,7 @@ class State:
     most: float | None = None
     """That may be spent; None for no limit."""
     doing: str = ""
-    """What is done while nothing is trained."""
+    """What is done beside the trainings, or while nothing is trained."""
     flying: dict[int, tuple[Candidate, float]] = field(default_factory=dict)
     """Candidates that are being trained, and since when, by their number among those that were asked for."""
     started: float = field(default_factory=time.monotonic)

@@ -7,7 +7,6 @@ obey are written as escapes.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from llmastool.canonical import Json
+from llmastool.leaving import leave_now
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -28,8 +28,8 @@ def leave(message: str) -> NoReturn:
 
     What trains is not waited for: the kernel ends it with this process, and it goes on from its checkpoint.
     """
-    print(message, file=sys.stderr, flush=True)
-    os._exit(128 + signal.SIGINT)
+    print(message, file=sys.stderr)
+    leave_now(128 + signal.SIGINT)
 
 
 def as_json(value: Json) -> None:

@@ -134,7 +134,10 @@ def _rounds(state: Search, live: Live) -> None:
 
     def beside() -> None:
         state.prepare()
-        state.ask_ahead()
+        if state.ahead is not None:
+            live.doing(f"planning round {state.ahead} ahead")
+            state.ask_ahead()
+            live.doing("")
 
     shown = -1
     while not state.done:

@@ -66,7 +66,7 @@ class Round:
 
     def worth(self) -> Floats:
         """Return what every option is worth by itself, shape `(options,)`; units as `config.acquisition` has them."""
-        return (self._scores().values() * self._chances())[self._pending :]
+        return self._scores().values() * self._chances()
 
     def plans(self, *, before: int) -> list[Plan]:
         """Pick; `before` is how many plans earlier rounds made, which settles the quota's turn."""

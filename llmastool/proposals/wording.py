@@ -6,7 +6,7 @@ from llmastool.planner.plan import Plan
 from llmastool.proposals.fresh import Drawn
 from llmastool.proposals.pool import Child
 from llmastool.registry.store import Entry
-from llmastool.registry.words import arguments
+from llmastool.registry.words import arguments, last_name
 from llmastool.trees.edits import BESIDE, Edit
 from llmastool.trees.fits import BLOCKS
 from llmastool.trees.profile import Profile
@@ -26,7 +26,7 @@ def context(plan: Plan, child: Child | Drawn) -> list[str]:
     parent, slot = child.parent, child.parent.slots[plan.slot]
     around = [s for s in parent.profile.slots if s.leaf]
     place = next((i for i, s in enumerate(around) if s.path.startswith(plan.slot)), 0)
-    near = (f"{s.path}: {_short(s.module)}" for s in around[max(0, place - 3) : place + 4])
+    near = (f"{s.path}: {last_name(s.module)}" for s in around[max(0, place - 3) : place + 4])
     lines = [f"network: input {parent.profile.in_shape[1:]}, {_costs(parent.profile)}"]
     if child.first is not None:
         lines.append(f"edited just now: {child.first.change}")
@@ -73,7 +73,7 @@ def _parts(node: Tree) -> str:
     shown = []
     for _, part in node.walk():
         if part.module.startswith(BLOCKS):
-            shown.append(_short(part.module))
+            shown.append(last_name(part.module))
         elif part.module != "torch.nn.Sequential":
             shown.append(f"{part.module.partition('@')[0]}({arguments(part.args)})")
     text = " + ".join(shown)
@@ -88,10 +88,6 @@ def _does(entry: Entry) -> list[str]:
 
 def _costs(profile: Profile) -> str:
     return f"{profile.parameters:,} parameters, {profile.flops:,} multiply-adds, depth {profile.depth}"
-
-
-def _short(module: str) -> str:
-    return module.partition("@")[0].rpartition(".")[2]
 
 
 def _reason(plan: Plan) -> str:

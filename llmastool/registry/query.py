@@ -14,6 +14,7 @@ from llmastool.errors import RegistryError
 from llmastool.mining.bundle import Bundle, read_bundles
 from llmastool.registry.contract import CHANNEL_AXIS, Contract, solve
 from llmastool.registry.store import BUNDLES, TABLE
+from llmastool.registry.words import last_name
 from llmastool.trees.profile import Shape
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Table:
         last: dict[str, list[str]] = {}
         for full in self.frame["name"].unique().sort().to_list():
             last.setdefault(full.rpartition(".")[2], []).append(full)
-        wanted = name.partition("@")[0].rpartition(".")[2]
+        wanted = last_name(name)
         same = [n for n in last if n.lower() == wanted.lower()] or difflib.get_close_matches(wanted, last, n=3)
         close = [full for n in same for full in last[n]][:_CLOSE]
         return f"did you mean {' or '.join(close)}?" if close else "`registry ls` lists them"

@@ -34,6 +34,11 @@ def describe(contract: Contract) -> Iterator[Line]:
         yield "tested", f"on {contract.checked} shapes that it was not inferred from; it held on {contract.held}"
 
 
+def last_name(module: str) -> str:
+    """Return the last name of a module's id, e.g. `BasicBlock` of `torchvision.models.resnet.BasicBlock@3f2a`."""
+    return module.partition("@")[0].rpartition(".")[2] or module
+
+
 def arguments(args: Mapping[str, Json]) -> str:
     """Return constructor arguments as they would be written in a call."""
     return ", ".join(f"{name}={value(given)}" for name, given in args.items())

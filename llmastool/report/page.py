@@ -14,6 +14,7 @@ from markupsafe import Markup
 from llmastool.canonical import Json, write_atomic
 from llmastool.errors import DataError
 from llmastool.planner.report import SCORED
+from llmastool.registry.words import last_name
 from llmastool.report import calibration, charts, costs, lineage, marks, tables, text, timeline, variety, winner
 from llmastool.report.inputs import Archive, Row, best_of, load_archive, load_final, load_registry
 
@@ -157,7 +158,7 @@ def render(context: dict[str, Any]) -> str:
         fixed=text.fixed,
         percent=text.percent,
         signed=text.signed,
-        short=text.short_module,
+        short=last_name,
         feature=text.feature,
         duration=text.duration,
         cell=_cell,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from llmastool.registry.words import last_name
 from llmastool.trees.text import called
 
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -106,9 +107,4 @@ def feature(name: str) -> str:
 
 
 def _short_modules(text: str) -> str:
-    return _ID.sub(lambda found: short_module(found[0]), text)
-
-
-def short_module(module: str) -> str:
-    """Return the last name of a module's id, e.g. `BasicBlock` of `torchvision.models.resnet.BasicBlock@3f2a`."""
-    return module.partition("@")[0].rpartition(".")[2] or module
+    return _ID.sub(lambda found: last_name(found[0]), text)

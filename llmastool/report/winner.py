@@ -8,7 +8,7 @@ from typing import Any
 
 from llmastool.canonical import Json
 from llmastool.registry import words
-from llmastool.report.text import short_module
+from llmastool.registry.words import last_name
 from llmastool.trees.profile import Profile
 from llmastool.trees.text import Line, lines
 from llmastool.trees.tree import Tree
@@ -86,7 +86,7 @@ def view(tree: Tree, start: Tree | None, origins: Mapping[str, Mapping[str, Any]
         children = [convert(name, child) for name, child in node.children]
         children += [convert(f"({name})", Tree.from_json(child)) for name, child in _trees(node.args)]
         origin = origin_of(node.module, origins)
-        return Node(slot, node.module, short_module(node.module), arguments(node.args), origin, status, tuple(children))
+        return Node(slot, node.module, last_name(node.module), arguments(node.args), origin, status, tuple(children))
 
     return convert("", tree)
 
@@ -96,7 +96,7 @@ def parts(tree: Tree, origins: Mapping[str, Mapping[str, Any]]) -> list[Part]:
     counts: dict[str, int] = {}
     for name in _named(tree):
         counts[name] = counts.get(name, 0) + 1
-    found = [Part(name, short_module(name), origin_of(name, origins), count) for name, count in counts.items()]
+    found = [Part(name, last_name(name), origin_of(name, origins), count) for name, count in counts.items()]
     rank = {"mined": 0, "own": 1, "torch": 2, "unknown": 3}
     return sorted(found, key=lambda part: (rank[part.origin.kind], -part.count, part.module))
 
@@ -127,7 +127,7 @@ def arguments(args: Mapping[str, Json]) -> str:
 
 def literal(value: Json) -> str:
     """Write one argument of a tree as a reader would in Python."""
-    return words.value(value, short_module, lambda tree: f"<{short_module(str(tree.get('module', 'module')))}>")
+    return words.value(value, last_name, lambda tree: f"<{last_name(str(tree.get('module', 'module')))}>")
 
 
 def _trees(value: Json, name: str = "") -> Iterator[tuple[str, Json]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import sys
 import traceback
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import nn
 
 from llmastool.canonical import Json, read_json, write_json
 from llmastool.errors import LLMasToolError
+from llmastool.leaving import leave_now
 from llmastool.outcome import Gate
 from llmastool.sandbox import GIB, Limits, virtual_memory
 from llmastool.seeds import derive
@@ -200,7 +200,4 @@ def _disk_is_full(error: Exception) -> bool:
 
 
 if __name__ == "__main__":
-    ended = main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(ended)  # to take PyTorch down takes a second or two, and other people's code would run once more
+    leave_now(main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))

@@ -6,6 +6,7 @@ import keyword
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from llmastool.canonical import Json
+from llmastool.registry.words import last_name
 from llmastool.trees.layout import Doc, Group, render
 from llmastool.trees.tree import POSITIONAL, SAME, Tree, from_body
 
@@ -118,7 +119,7 @@ class Construction:
             inner = from_body(value["$tree"])
             if not apart:
                 return self._simple(inner)
-            variable = self._variable(inner.module.partition("@")[0].rpartition(".")[2].lower())
+            variable = self._variable(last_name(inner.module).lower())
             self._whole(inner, variable)
             return variable
         if "$object" in value:

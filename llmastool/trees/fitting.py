@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmastool.canonical import Json
 from llmastool.errors import EditRefused, TreeError
 from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, scaled, sized
+from llmastool.registry.words import last_name
 from llmastool.trees.adapters import Style, bridge, restyled, sequence
 from llmastool.trees.axes import channels_of, layout_of
 from llmastool.trees.observe import Network, out_shape
@@ -18,7 +19,7 @@ def short_name(node: Tree) -> str:
         return " + ".join(short_name(child) for _, child in node.children) or "nothing"
     if node.module == SAME:
         return f"the module at {node.args['path']}"
-    return node.module.partition("@")[0].rsplit(".", 1)[-1]
+    return last_name(node.module)
 
 
 def node_at(network: Network, path: str) -> Tree:

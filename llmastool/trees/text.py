@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llmastool.canonical import Json
 from llmastool.mining.bundle import Bundle
 from llmastool.registry import words
+from llmastool.registry.words import last_name
 from llmastool.trees.diff import differences
 from llmastool.trees.profile import Profile, Shape, Slot
 from llmastool.trees.tree import SAME, Tree, ancestors
@@ -70,15 +71,11 @@ def origin(module: str, bundles: Mapping[str, Bundle]) -> str:
 def called(module: str, args: Mapping[str, Json] | None) -> str:
     """Return a constructor's call in short, e.g. `Conv2d(in_channels=3, out_channels=8)`."""
     given = ", ".join(f"{k}={_value(v)}" for k, v in args.items()) if args is not None else "?"
-    return f"{_last(module)}({given})"
+    return f"{last_name(module)}({given})"
 
 
 def _value(arg: Json) -> str:
-    return words.value(arg, _last, lambda tree: called(tree["module"], tree.get("args", {})))
-
-
-def _last(reference: str) -> str:
-    return reference.partition("@")[0].rpartition(".")[2]
+    return words.value(arg, last_name, lambda tree: called(tree["module"], tree.get("args", {})))
 
 
 def diff(old: Tree, new: Tree) -> list[str]:
@@ -92,7 +89,7 @@ def diff(old: Tree, new: Tree) -> list[str]:
         before, after = difference.old, difference.new
         where = difference.path or "<root>"
         if before is not None and after is not None and before.module == after.module and before.module != SAME:
-            found.append(f"~ {where}  {_last(before.module)}: {'; '.join(_changed(before.args, after.args))}")
+            found.append(f"~ {where}  {last_name(before.module)}: {'; '.join(_changed(before.args, after.args))}")
             kept = Tree(before.module, after.args, before.children)
             found += [f"  {line}" for line in (diff(kept, after) if kept != after else ())]
             continue
