@@ -1,8 +1,9 @@
 """The sandbox in which code of other people runs: bubblewrap around a process, with limits inside.
 
 Inside there is no network, the file system is read-only but for the folders that are named and an empty `/tmp`,
-home folders and `/run`, where other programs listen on sockets, are empty, there are no capabilities, and the
-environment holds nothing of the caller's. Limits on memory, CPU time, file size, open files and processes are set by
+home folders and `/run`, where other programs listen on sockets, are empty, the working folder and the repository hold
+this package and the Python environment at most, there are no capabilities, and the environment holds nothing of the
+caller's. Limits on memory, CPU time, file size, open files and processes are set by
 the process itself before it touches foreign code (`Limits.apply`), and its children inherit them. Where one process
 forks children for pieces of foreign code, these are kept from it and from each other (`enclose`).
 """
@@ -33,6 +34,17 @@ ISOLATED = "LLMASTOOL_ISOLATED"
 """Environment variable that is `1` in a process inside of bubblewrap."""
 
 GIB = 1024**3
+
+_PACKAGE = Path(__file__).resolve().parent
+
+_ROOT = _PACKAGE.parent
+"""The folder that this package is imported from."""
+
+_CHECKOUT = (_ROOT / "pyproject.toml").is_file()
+"""Whether that is the repository, rather than a folder of installed packages."""
+
+_SYSTEM = frozenset(map(Path, ("/", "/usr", "/etc", "/lib", "/lib64", "/bin", "/sbin")))
+"""Folders without which nothing runs."""
 
 _TEMPORARY_BYTES = GIB
 """Size of each folder that is empty and writable inside; what is written there takes up memory."""
@@ -166,7 +178,7 @@ def command(
         argv: the command and its arguments; `sys.executable` is a good start.
         writable: existing folders that it may write to.
         readable: folders it must see although they lie in a home folder or in `/tmp`.
-        hidden: existing folders that it must not see; they are empty inside.
+        hidden: existing folders that it must not see, beside the working folder; they are empty inside.
         gpu: whether NVIDIA devices are passed through.
 
     Raises:
@@ -174,9 +186,8 @@ def command(
     """
     if not isolation_works():
         return list(argv)
-    package = Path(__file__).resolve().parent.parent
     prefixes = (Path(sys.prefix), Path(sys.base_prefix))
-    bind = {package, *map(Path.resolve, (*prefixes, *readable))}
+    bind = {_PACKAGE if _CHECKOUT else _ROOT, *map(Path.resolve, (*prefixes, *readable))}
     out = [_bubblewrap(), "--unshare-all", "--die-with-parent", "--new-session", "--setenv", ISOLATED, "1"]
     # Root would keep its capabilities otherwise, and could make the mounts below writable again. What it keeps lets
     # `enclose` map its user into a further namespace, and is of no other use here.
@@ -188,20 +199,33 @@ def command(
     empty = [Path("/tmp"), Path("/dev/shm"), *sorted(homes)]
     for folder in empty:
         out += ["--size", str(_TEMPORARY_BYTES), "--tmpfs", str(folder)]
+    private = [path for path in _private() if not {*empty} & {path, *path.parents}]
+    for path in private:
+        out += ["--tmpfs", str(path)]
     for path in sorted(bind):
         out += ["--ro-bind", str(path), str(path)]
     for path in (step for prefix in prefixes for step in _steps(prefix)):
         # A virtual environment may be reached by links, which are gone with the folders that they lay in.
-        if not bind & {path, *path.parents} and {*empty} & {*path.parents}:
+        if not bind & {path, *path.parents} and {*empty, *private} & {*path.parents}:
             out += ["--ro-bind", str(path.resolve()), str(path)]
-    for path in hidden:
-        out += ["--tmpfs", str(path.resolve())]
+    closed = [path.resolve() for path in hidden]
+    for path in closed:
+        out += ["--tmpfs", str(path)]
     if gpu:
         for device in sorted(Path("/dev").glob("nvidia*")):
             out += ["--dev-bind-try", str(device), str(device)]
     for path in writable:
         out += ["--bind", str(path.resolve()), str(path.resolve())]
-    return [*out, "--chdir", str(package), "--", *argv]
+    for path in (*private, *closed):
+        out += ["--remount-ro", str(path)]
+    return [*out, "--chdir", str(_ROOT), "--", *argv]
+
+
+def _private() -> list[Path]:
+    """Return the folders that hold images, runs and what else is the user's: the working folder and the repository."""
+    here = Path.cwd()
+    system = here in _SYSTEM or any(here.is_relative_to(top) for top in ("/dev", "/proc", "/sys"))
+    return sorted({*([] if system else [here]), *([_ROOT] if _CHECKOUT else [])})
 
 
 def _steps(path: Path) -> Iterator[Path]:
@@ -220,7 +244,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
-        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONPATH": str(_ROOT),
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
     }

@@ -185,6 +185,25 @@ def test_without_namespaces_work_stops_unless_the_weak_sandbox_is_allowed(monkey
         sandbox.isolation_works.cache_clear()
 
 
+LISTS = """
+import os, sys
+for folder in sys.argv[1:]:
+    print(*sorted(os.listdir(folder)))
+open(folder + "/written", "w")
+"""
+
+
+def test_the_working_folder_and_the_repository_are_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold images, test images among them, runs and databases."""
+    root = Path(sandbox.__file__).resolve().parent.parent
+    monkeypatch.chdir("/var/log")
+    argv = sandbox.command([sys.executable, "-c", LISTS, str(root), "/var/log"])
+    done = subprocess.run(argv, env=sandbox.environment(), capture_output=True, text=True, check=False)
+    repository, working = done.stdout.splitlines()
+    assert "llmastool" in repository.split() and not {"assets", "params.yaml", "tests", ".git"} & {*repository.split()}
+    assert working == "" and "Read-only file system" in done.stderr
+
+
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_python_that_is_reached_by_a_link_runs(seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment may be a link to a link, the first in a folder that the sandbox hides or shows."""
