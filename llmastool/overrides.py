@@ -18,7 +18,7 @@ def overridden(path: Path, changes: Sequence[str], cache: Path) -> Path:
 
     Args:
         path: the file.
-        changes: each a dotted key, `=`, and a value as YAML writes it.
+        changes: each a dotted key, `=`, and a value as YAML writes it; one or two pluses before it mean nothing.
         cache: folder for such files, kept apart by content.
 
     Raises:
@@ -28,7 +28,8 @@ def overridden(path: Path, changes: Sequence[str], cache: Path) -> Path:
         return path
     values: object = read_yaml(path, "name it with --params")
     for change in changes:
-        key, equals, written = change.partition("=")
+        # `+` is for keys that are not there yet, `++` for any: here each is.
+        key, equals, written = change.removeprefix("+").removeprefix("+").partition("=")
         if not equals or not all(key.split(".")):
             raise ConfigError(f"-S {change}: expected key=value, such as search.rounds=5")
         try:

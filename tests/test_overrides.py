@@ -21,6 +21,11 @@ def test_changes_are_as_deep_as_their_keys(tmp_path: Path) -> None:
     assert overridden(ROOT / "params.yaml", ["seed=8"], tmp_path) != path
 
 
+def test_a_key_may_be_written_with_pluses_as_dvc_has_them(tmp_path: Path) -> None:
+    plain, new, any_key = (overridden(ROOT / "params.yaml", [f"{plus}seed=7"], tmp_path) for plus in ("", "+", "++"))
+    assert plain == new == any_key
+
+
 def test_no_change_is_the_file_itself(tmp_path: Path) -> None:
     assert overridden(ROOT / "params.yaml", [], tmp_path) == ROOT / "params.yaml"
     assert not list(tmp_path.iterdir())

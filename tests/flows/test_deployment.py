@@ -110,6 +110,8 @@ def test_a_deployment_is_scheduled_run_by_a_worker_and_finished(folder: Path, en
         assert done.returncode == 0, (folder / "worker.log").read_text()[-4000:]
         assert len(load(folder / "artifacts/search/archive.json")["entries"]) == 2 + 3
 
+        resumed = prefect(folder, environment, "deployment", "schedule", "resume", "--all")
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
         scheduled = prefect(
             folder, environment, "deployment", "schedule", "create", "search/search", "--cron", "* * * * *"
         )

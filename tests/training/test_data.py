@@ -158,7 +158,9 @@ def test_parquet_grey_stays_grey_and_a_mix_becomes_colour(tmp_path: Path) -> Non
 
 
 def test_missing_path(tmp_path: Path) -> None:
-    _refused(str(tmp_path / "none"), tmp_path, r"none: no such file or folder; get it with `dvc pull`.*data\.path")
+    _refused(
+        str(tmp_path / "none"), tmp_path, r"none: no such file or folder; get it with `dvc update data.dvc`.*data\.path"
+    )
 
 
 def test_no_usable_file(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def read(path: Path, size: int | None = None) -> list[Part]:
     """
     if not path.exists():
         raise DataError(
-            f"{path}: no such file or folder; get it with `dvc pull` or `dvc update data.dvc`, or set data.path to an "
-            "image set that you have"
+            f"{path}: no such file or folder; get it with `dvc update data.dvc` if it is the default, or set data.path "
+            "to an image set that you have"
         )
     parts = _read_file(path, size) if path.is_file() else _read_folder(path, size)
     if all(part.official == "test" for part in parts):
