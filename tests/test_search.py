@@ -141,8 +141,9 @@ def test_a_round_planned_ahead_is_the_one_that_would_be_planned_later(
                 search.tell([_came(candidate) for candidate in asked])
     assert search.done
     assert fingerprint(search.entries()) == fingerprint(entries)
-    asked, again = (list(read_lines(tmp_path / run / "fills.jsonl")) for run in ("beside", "stopped"))
-    assert [line["question"] for line in asked] == [line["question"] for line in again]
+    ledgers = [list(read_lines(tmp_path / run / "fills.jsonl")) for run in ("beside", "stopped")]
+    one, other = ([line["question"] for line in ledger] for ledger in ledgers)
+    assert one == other
 
 
 def _places(values: list[str], value: str) -> list[int]:
