@@ -30,7 +30,7 @@ def _fit(problem: Problem, seed: int, count: int, config: PosteriorConfig) -> tu
 
 
 def updates(space: Space, table: Path, seeds: int) -> Json:
-    """Seconds, R-hat, effective draws and divergences of updates by NUTS with the default settings."""
+    """Seconds, R-hat, effective draws and divergences of updates by NUTS, and seconds by `fit`; default settings."""
     problem = Problem.of(space, table, "cifar100", "open", 0.3)
     _fit(problem, 0, 20, PosteriorConfig())  # the first one of a process compiles
     rows: Json = {}
@@ -38,12 +38,14 @@ def updates(space: Space, table: Path, seeds: int) -> Json:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what did not converge is counted below
             found = [_fit(problem, seed, count, PosteriorConfig())[0].diagnostics for seed in range(seeds)]
+        fitted = [_fit(problem, seed, count, PosteriorConfig(method="fit"))[0].diagnostics for seed in range(seeds)]
         sampled = [d for d in found if d.rhat_max is not None and d.divergences is not None]
         rows[str(count)] = {
             "updates": len(found),
             "fell_back": len(found) - len(sampled),
             "seconds_mean": statistics.fmean(d.seconds for d in found),
             "seconds_max": max(d.seconds for d in found),
+            "seconds_mean_fit": statistics.fmean(d.seconds for d in fitted),
             "rhat_max": max((d.rhat_max or 0.0 for d in sampled), default=None),
             "ess_min": min((d.ess_min for d in sampled), default=None),
             "divergences": sum(d.divergences or 0 for d in sampled),
