@@ -1,5 +1,6 @@
 """Foreign code that takes too long is given up, and what comes after it runs."""
 
+import gc
 import signal
 import threading
 
@@ -9,9 +10,6 @@ from torch import nn
 
 from llmastool.registry.patience import TookTooLong, patience
 from llmastool.registry.runner import Runner
-
-# Where it strikes in a callback of the garbage collector, Python ignores it there, says so, and it strikes again.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def busy() -> None:
@@ -36,6 +34,25 @@ def test_code_that_catches_it_is_told_again() -> None:
 
     with pytest.raises(TookTooLong), patience(0.1):
         stubborn()
+
+
+def test_what_runs_out_in_a_garbage_collection_is_told_again() -> None:
+    """Python ignores what is raised in a callback of the collector, and says so."""
+    struck = []
+
+    def slow(_: str, __: object) -> None:
+        gc.callbacks.remove(slow)
+        try:
+            busy()
+        except TookTooLong:
+            struck.append(True)
+            raise
+
+    gc.callbacks.append(slow)
+    with pytest.raises(TookTooLong), patience(0.1):
+        gc.collect()
+        assert struck
+        busy()
 
 
 def test_a_quick_block_is_left_alone() -> None:
