@@ -73,7 +73,7 @@ mlflow: $(READY)  ## Show all runs at http://127.0.0.1:5000
 
 .PHONY: server
 server: $(READY)  ## Start a Prefect server, with its page at http://127.0.0.1:4200
-	$(BIN)/prefect server start
+	$(BIN)/python -m flows.serve
 
 # Trainings at once over all runs of the server's deployments: one for each GPU, or else for each core.
 SLOTS ?= $(or $(filter-out 0,$(shell ls /proc/driver/nvidia/gpus 2>/dev/null | wc -l)),$(shell env -u OMP_NUM_THREADS nproc))

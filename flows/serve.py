@@ -1,71 +1,77 @@
-"""The process of `flows.server`: Prefect's API on a socket that the caller opened.
+"""The process of Prefect's server: for one run, on a socket that `flows.server` opened, or for all, with its page.
 
 python -m flows.serve SOCKET PARENT
+python -m flows.serve    does what `prefect server start` does, where Prefect's settings say
 """
 
 from __future__ import annotations
 
+import argparse
 import socket
 import sys
-from collections import Counter
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from flows.server import die_with_parent
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-RETRY_SECONDS = 0.1
-"""How long a client should wait before it asks again for the first time, and twice as long each time after it."""
+from flows.garbage import collect_aside
+from flows.server import die_with_parent, set_environment
 
 
-def main(descriptor: int, parent: int) -> None:
-    """Serve until told to stop, or until the parent ends.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop, or until the parent ends, and return an exit status."""
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=__doc__.splitlines()[0])
+    parser.add_argument("socket", type=int, nargs="?", help="file descriptor of a listening socket")
+    parser.add_argument("parent", type=int, nargs="?", help="process id of who opened it")
+    options = parser.parse_args(argv)
+    if options.parent is None:
+        return _serve_all()
+    die_with_parent(options.parent)
+    _serve(socket.socket(fileno=options.socket), keep_alive=60)
+    return 0
+
+
+def _serve_all() -> int:
+    set_environment()
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings().server.api
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        print(
+            f"server: expected to listen at {settings.host}:{settings.port}, found that it cannot be had ({error}); "
+            "end what listens there, or say another: PREFECT_SERVER_API_PORT=4201",
+            file=sys.stderr,
+        )
+        return 2
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"Prefect's page: http://{host}:{settings.port}; stop it with Ctrl-C", flush=True)
+    _serve(listener, keep_alive=settings.keepalive_timeout)
+    return 0
+
+
+def _serve(listener: socket.socket, keep_alive: int) -> None:
+    """Serve on a listening socket.
 
     Args:
-        descriptor: file descriptor of a listening socket.
-        parent: process id of the caller.
+        listener: the socket.
+        keep_alive: how long a connection is kept that asks for nothing, in seconds.
     """
-    die_with_parent(parent)
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from flows.database import taking_turns
+
+    app = taking_turns(create_app(final=True))
+    collect_aside()
     config = uvicorn.Config(
-        told_when_to_retry(create_app()),
+        app,
         log_level="warning",
         lifespan="on",
-        timeout_keep_alive=60,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=3,
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
-
-
-def told_when_to_retry(app: ASGIApp) -> ASGIApp:
-    """Return an application whose answers of status 503 have a `Retry-After`, by which Prefect's client goes.
-
-    A task with a tag asks for its slots just when the server writes that it is pending. The one of the two that read
-    before the other wrote may not write then, SQLite says, and the client is told 503. It would wait for 2 seconds.
-    """
-    from starlette.datastructures import MutableHeaders
-
-    refused: Counter[str] = Counter()
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        async def told(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                if message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-                    wait = RETRY_SECONDS * 2 ** refused[scope["path"]]
-                    MutableHeaders(scope=message).setdefault("Retry-After", f"{wait:g}")
-                    refused[scope["path"]] += 1
-                else:
-                    refused.pop(scope["path"], None)
-            await send(message)
-
-        await app(scope, receive, told)
-
-    return wrapped
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    sys.exit(main())

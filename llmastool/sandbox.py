@@ -182,7 +182,8 @@ def command(
         gpu: whether NVIDIA devices are passed through.
 
     Raises:
-        SandboxError: this machine allows no namespaces, and `LLMASTOOL_ALLOW_WEAK_SANDBOX` is not `1`.
+        SandboxError: this machine allows no namespaces, and `LLMASTOOL_ALLOW_WEAK_SANDBOX` is not `1`; or the
+            working folder was removed.
     """
     if not isolation_works():
         return list(argv)
@@ -222,8 +223,15 @@ def command(
 
 
 def _private() -> list[Path]:
-    """Return the folders that hold images, runs and what else is the user's: the working folder and the repository."""
-    here = Path.cwd()
+    """Return the folders that hold images, runs and what else is the user's: the working folder and the repository.
+
+    Raises:
+        SandboxError: the working folder was removed.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise SandboxError("expected a working folder, found that it was removed; go to one that is there") from None
     system = here in _SYSTEM or any(here.is_relative_to(top) for top in ("/dev", "/proc", "/sys"))
     return sorted({*([] if system else [here]), *([_ROOT] if _CHECKOUT else [])})
 

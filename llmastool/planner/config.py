@@ -48,7 +48,7 @@ class PosteriorConfig:
 
     method: Literal["nuts", "fit"] = "nuts"
     """`nuts` draws from the posterior by PyMC's model; `fit` spreads over the normal distribution around its mode, in a
-    tenth of the time and without the half minute that compiling the model takes once."""
+    fraction of the time and without the half minute that compiling the model takes once."""
     draws: int = 700
     """Draws kept per chain."""
     tune: int = 300

@@ -46,7 +46,11 @@ def environment(folder: Path) -> Iterator[dict[str, str]]:
     environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [PREFECT, "server", "start"], cwd=folder, env={**environment, **server_only}, stdout=log, stderr=log
+            [sys.executable, "-m", "flows.serve"],
+            cwd=folder,
+            env={**environment, **server_only},
+            stdout=log,
+            stderr=log,
         )
     try:
         until(lambda: get(f"{environment['PREFECT_API_URL']}/health") is True, 120)

@@ -204,6 +204,14 @@ def test_the_working_folder_and_the_repository_are_empty(monkeypatch: pytest.Mon
     assert working == "" and "Read-only file system" in done.stderr
 
 
+def test_a_working_folder_that_was_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SandboxError, match=r"expected a working folder, found that it was removed"):
+        sandbox.command([sys.executable, "-c", ""])
+
+
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_python_that_is_reached_by_a_link_runs(seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A virtual environment may be a link to a link, the first in a folder that the sandbox hides or shows."""
