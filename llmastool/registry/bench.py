@@ -28,7 +28,7 @@ from llmastool.registry.inputs import Input, guesses, related, shapes, size_word
 from llmastool.registry.lighter import HEAVY_PARAMETERS, Cost, lighter, plain
 from llmastool.registry.patience import TookTooLong, patience
 from llmastool.registry.repair import lengths, repairs
-from llmastool.registry.runner import PATIENCE, Runner, count_flops, find_output, forward, parameters
+from llmastool.registry.runner import PATIENCE, Runner, count_flops, find_output, parameters
 from llmastool.registry.seen import Sighting
 from llmastool.registry.traits import keeps_samples_apart
 from llmastool.trees.profile import Layout, Shape
@@ -41,6 +41,9 @@ _LEAST_WIDTH = 8
 
 _MAX_TRIES = 160
 """Most constructor calls in the search for arguments."""
+
+_SMALL_PARAMETERS, _SMALL_FLOPS = 1_000_000, 50_000_000
+"""Parameters, and multiply-adds of one input, up to which a module is built and run on the CPU as fast as on meta."""
 
 
 class Bench:
@@ -193,6 +196,9 @@ class Bench:
             with torch.no_grad(), torch.device(x.device), patience(PATIENCE), shapes_only(x.device):
                 picks = find_output(net(*args, **kwargs), given.shape)
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next input is tried
+            if self.errors:  # only of the first is more looked at than its words: a trace keeps inputs and networks
+                BaseException.with_traceback(error, None)
+                error.__context__ = error.__cause__ = None
             self.errors.append(error)
             heard += [int(n) for n in re.findall(r"\b\d{1,5}\b", str(error)[:500]) if 1 < int(n) <= 4096]
             return None
@@ -245,20 +251,13 @@ class Bench:
     def _defaults(self) -> dict[str, Json]:
         return {p.name: plain(p.default) for p in self.real.signature.parameters.values()}
 
-    def quicker(self, point: Point) -> Runner:
-        """Return the runner that looks at a point in less time: small modules are faster on the CPU than on meta.
+    def looker(self, point: Point) -> Runner:
+        """Return the runner that looks at a point: a real device for what is small, as meta does not check everything.
 
-        Several looks share one build, as they do when a contract is inferred.
+        What it costs is counted, not timed, so that the same module is always looked at in the same way.
         """
-        spent = {}
-        for runner in (self.real, self.fast):
-            net = runner.build(point.args)
-            x = example(point.shape, point.call.dtype, runner.device)
-            started = time.process_time()
-            with torch.no_grad():
-                forward(net, x, point.call)
-            spent[runner.device] = 4 * (time.process_time() - started) + runner.build_seconds
-        return self.real if spent["cpu"] <= spent[self.fast.device] else self.fast
+        parameters, flops, _ = self._cost(point) or (0, 0, 0)
+        return self.real if parameters <= _SMALL_PARAMETERS and flops <= _SMALL_FLOPS else self.fast
 
     def _cost(self, point: Point) -> Cost | None:
         """Return parameters, multiply-adds and numbers of the output at a point, None where it does not work."""

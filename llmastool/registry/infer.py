@@ -15,10 +15,10 @@ from llmastool.canonical import Json
 from llmastool.modes import evaluating
 from llmastool.registry.arguments import counts_channels
 from llmastool.registry.call import Call, example
-from llmastool.registry.claims import PARTS, Claim, at_probe, claims, complete
-from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, enlarged, solve
+from llmastool.registry.contract import CHANNEL_AXIS, SIZE_AXES, Contract, enlarged
 from llmastool.registry.runner import Runner, forward
 from llmastool.registry.sizes import STEPS, Sizes, groups, output_sizes
+from llmastool.registry.tested import tested
 from llmastool.registry.traits import traits
 from llmastool.trees.profile import Layout, Shape
 
@@ -138,35 +138,9 @@ class Inference:
             **sizes,
             **traits(self.real, self.fast, self.args, self.in_shape, self.out_shape, self.point.call),
         )
-        checked = self._tested(found)
+        checked = tested(found, self.fast, self.checks)
         taken = {*checked.in_args, *checked.out_args, *checked.size_args, *([stride] if stride else [])}
         return replace(checked, free=self._free(taken))
-
-    def _tested(self, contract: Contract) -> Contract:
-        """Return a contract cut down to what holds, with how often that held on fresh claims."""
-        for attempt in range(5):
-            failed = [c for c in claims(contract, self.checks, seed=attempt) if not self._holds(contract, c)]
-            if not failed:
-                break
-            contract = self._narrowed(contract, failed[0])
-        fresh = list(claims(contract, self.checks, seed=99))
-        return replace(contract, checked=len(fresh), held=sum(self._holds(contract, c) for c in fresh))
-
-    def _holds(self, contract: Contract, claim: Claim) -> bool:
-        args = solve(contract, claim.in_shape, claim.out_shape)
-        if args is None:
-            return False
-        return self.fast.observe(args, claim.in_shape, contract.call) == claim.out_shape
-
-    def _narrowed(self, contract: Contract, failed: Claim) -> Contract:
-        """Return a contract without the first part of a claim that fails by itself, sizes if none does."""
-        start = at_probe(contract)
-        for part in PARTS:
-            alone = complete(contract, replace(start, **{part: getattr(failed, part)}))
-            if alone is not None and alone != start and not self._holds(contract, alone):
-                return _without(contract, part)
-        changed = [p for p in ("sizes", "channels", "out_channels") if getattr(failed, p) != getattr(start, p)]
-        return _without(contract, changed[0] if changed else "stride")
 
     def _scaled(self, names: tuple[str, ...], channels: int) -> dict[str, Json] | None:
         """Return the named arguments in their ratio to the input channels, for another number of channels."""
@@ -180,7 +154,7 @@ class Inference:
 
     def _in_args(self) -> tuple[dict[str, str], bool]:
         wide = self.with_channels(2 * self.channels)
-        if self.try_args({}, wide) is not None:
+        if self._takes(wide):
             same = tuple(
                 n for n, v in self.values.items() if _is_count(v) and v == self.channels and counts_channels(n)
             )
@@ -192,6 +166,12 @@ class Inference:
             if changes is not None and self.try_args(changes, wide) is not None:
                 return {n: str(Fraction(self.values[n], self.channels)) for n in group}, False
         return {}, False
+
+    def _takes(self, shape: Shape) -> bool:
+        """Return whether another input is taken. Meta takes channels for which there are no weights now and then."""
+        if self.try_args({}, shape) is None:
+            return False
+        return self.fast is self.real or self.real.observe(self.args, shape, self.point.call) is not None
 
     def _takes_channels(self, in_args: Mapping[str, str], channels: int) -> bool:
         changes = self._scaled(tuple(in_args), channels)
@@ -341,19 +321,6 @@ def layout_after(layout: Layout, shape: Shape, out: Shape) -> Layout:
         return layout
     by_rank: dict[int, Layout] = {2: "BC", 3: "BNC", 4: "NCHW", 5: "NCDHW"}
     return by_rank.get(len(out), "other")
-
-
-def _without(contract: Contract, part: str) -> Contract:
-    """Return a contract that no longer claims to take other values of one part."""
-    if part == "batch":
-        return replace(contract, any_batch=False)
-    if part == "channels":
-        return replace(contract, in_args={}, any_channels=False)
-    if part == "sizes":
-        return replace(contract, any_size=False)
-    if part == "out_channels":
-        return replace(contract, out_args={}, out_ratio=None)
-    return replace(contract, stride_arg=None, max_stride=1)
 
 
 def _is_count(value: Json) -> bool:

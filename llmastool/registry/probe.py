@@ -29,8 +29,9 @@ from llmastool.registry.values import Resolver
 
 _MESSAGE_LIMIT = 300
 
-_SEARCH_SHARE, _INFER_SHARE = 0.16, 0.1
-"""Shares of a probe's time for finding a working point, and for varying around it, in CPU time."""
+_SEARCH_SHARE, _INFER_SHARE = 0.24, 0.3
+"""Shares of a probe's time for finding a working point, and for varying around it, in CPU time. Nearly all modules need
+a small part of them, so that what is found does not depend on how fast the machine is."""
 
 _MOST_LAYOUTS = 4
 
@@ -98,10 +99,10 @@ def _probe(
     proposal, points = _working(bench, bundle, seen, at, named)
     contracts, errors = [], ""
     built = named(points[0].args)
-    quick = _attempt("contract", lambda: bench.quicker(points[0]), built)
+    looker = bench.looker(points[0])
     for point in points[:_MOST_LAYOUTS]:
         try:
-            inference = Inference(point, quick, bench.real, _INFER_SHARE * seconds / len(points[:_MOST_LAYOUTS]))
+            inference = Inference(point, looker, bench.real, _INFER_SHARE * seconds / len(points[:_MOST_LAYOUTS]))
             contracts.append(inference.contract())
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the next layout is tried
             errors = errors or explain(error)
@@ -119,7 +120,7 @@ def _probe(
         contracts=tuple(_named(c, resolver, bundle) for c in contracts),
     )
     try:
-        return result, _seen_inside(quick, points[0], module) if bundle is not None else {}
+        return result, _seen_inside(looker, points[0], module) if bundle is not None else {}
     except Exception:  # noqa: BLE001 - foreign code may raise anything; what it holds was not seen then, and no more
         return result, {}
 

@@ -204,6 +204,25 @@ class Flipped(nn.Module):
         return x.flip(-1) if torch.rand(()) < 0.5 else x
 
 
+class Grows(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
+
+    def forward(self, x):
+        return self.up(x)
+
+
+class GrowsMuch(nn.Module):
+    def __init__(self, in_channels, out_channels, width=2048):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(in_channels, width, 4, 2, 1)
+        self.out = nn.Conv2d(width, out_channels, 1)
+
+    def forward(self, x):
+        return self.out(self.up(x))
+
+
 class Holder(nn.Module):
     def __init__(self, recipe="3>8,8>16", classes=10):
         super().__init__()
@@ -306,6 +325,14 @@ def test_what_mixes_samples_is_known_and_does_not_stand_in_networks(probed: tupl
     centred = contract(probed, "Centred")
     assert not centred.per_sample
     assert not centred.plain
+
+
+@pytest.mark.parametrize("name", ["Grows", "GrowsMuch"])
+def test_channels_that_meta_does_not_check_are_checked(probed: tuple[dict[str, Any], Resolver], name: str) -> None:
+    """There, a transposed convolution takes any number of channels, and the larger of the two is looked at there."""
+    learned = contract(probed, name)
+    assert not learned.any_channels
+    assert (learned.in_args, learned.out_args) == ({"in_channels": "1"}, {"out_channels": "1"})
 
 
 def test_loss_gives_a_number(probed: tuple[dict[str, Any], Resolver]) -> None:
