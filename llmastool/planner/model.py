@@ -196,7 +196,9 @@ def _quiet_numba() -> Iterator[None]:
     _import_quietly()
     import pytensor
 
-    with pytensor.config.change_flags(mode="NUMBA"):
+    with pytensor.config.change_flags(mode="NUMBA"), warnings.catch_warnings():
+        # How arrays lie in memory is PyTensor's choice, which differs from process to process.
+        warnings.filterwarnings("ignore", message=r".*is faster on contiguous arrays")
         yield
 
 
@@ -212,9 +214,7 @@ def _compiled(unknowns: int) -> tuple[Any, str]:
 @functools.cache
 def _compile(unknowns: int) -> tuple[Any, str]:
     """Compile the model. nutpie fixes the number of unknowns when it does, so that each number has its own."""
-    with _quiet_numba(), warnings.catch_warnings():
-        # How arrays lie in memory is PyTensor's choice, which differs from process to process.
-        warnings.filterwarnings("ignore", message=r".*is faster on contiguous arrays")
+    with _quiet_numba():
         model = _model(unknowns)
         try:
             import nutpie
