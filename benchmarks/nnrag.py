@@ -103,7 +103,7 @@ def _extract(places: Sequence[Place], folder: Path) -> list[Json]:
     log = folder / "output.txt"
     for _start in range(20):  # a crash costs the block in hand, no more
         with log.open("a") as file:
-            command = sandbox.command(argv, writable=[folder])
+            command = sandbox.command(argv, writable=[folder], readable=[_RUNNER.parent])
             ended = subprocess.run(command, env=environment, stdout=file, stderr=file, check=False, cwd=folder)
         if ended.returncode == 0:
             break

@@ -12,6 +12,9 @@ from pathlib import Path
 from llmastool import sandbox
 from llmastool.canonical import Json
 
+BENCHMARKS = Path(__file__).resolve().parent.parent
+"""This package, which lies in the repository, of which the sandbox shows the library alone."""
+
 WORKERS = 2
 SECONDS = 60.0
 """Wall time of one module under the judge: three times what a probe has, as it is not the judge's speed that counts."""
@@ -32,7 +35,7 @@ def judge(
     Raises:
         RuntimeError: the judge died.
     """
-    argv = sandbox.command([sys.executable, "-m", "benchmarks.judge", kind], readable=readable)
+    argv = sandbox.command([sys.executable, "-m", "benchmarks.judge", kind], readable=[BENCHMARKS, *readable])
     items = request["items"]
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as log:
         json.dump({**request, "seconds": seconds, "gib": gib, "workers": WORKERS}, given)
