@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,8 +35,6 @@ class Runner:
         self.cls = cls
         self.decode = decode
         self.device = device
-        self.build_seconds = 0.0
-        """CPU time of the last build."""
         self._seen: dict[str, Shape | None] = {}
         self._last: tuple[str, nn.Module] | None = None
 
@@ -57,14 +54,12 @@ class Runner:
         Raises:
             Exception: whatever the constructor raises; TypeError where it makes no `nn.Module`.
         """
-        started = time.process_time()
         torch.default_generator.manual_seed(SEED)  # of the CPU alone: seeding all devices takes milliseconds
         device = device or self.device
         with torch.device(device), patience(PATIENCE), shapes_only(device):
             built = self.cls(**{k: self.decode(v) for k, v in args.items()})
         if not isinstance(built, nn.Module):
             raise TypeError(f"the constructor returned {type(built).__name__}, expected a torch.nn.Module")
-        self.build_seconds = time.process_time() - started
         return training(built)
 
     def observe(self, args: Mapping[str, Json], shape: Shape, call: Call = PLAIN) -> Shape | None:
