@@ -17,7 +17,7 @@ from llmastool.registry.store import funnel, write_registry
 from llmastool.registry.unbuilt import Proposes, Unbuilt
 from llmastool.registry.undescribed import Describes, Undescribed
 
-PROBE_VERSION = 12
+PROBE_VERSION = 13
 """Raised when probing changes, so that remembered results are not taken for new ones."""
 
 Progress = Callable[[str, int, int], None]
