@@ -9,11 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.machine import ROOT
 from llmastool import sandbox
 from llmastool.canonical import Json
-
-BENCHMARKS = Path(__file__).resolve().parent.parent
-"""This package, which lies in the repository, of which the sandbox shows the library alone."""
 
 WORKERS = 2
 SECONDS = 60.0
@@ -35,7 +33,8 @@ def judge(
     Raises:
         RuntimeError: the judge died.
     """
-    argv = sandbox.command([sys.executable, "-m", "benchmarks.judge", kind], readable=[BENCHMARKS, *readable])
+    own = ROOT / "benchmarks"  # of the repository, the sandbox shows the library alone
+    argv = sandbox.command([sys.executable, "-m", "benchmarks.judge", kind], readable=[own, *readable])
     items = request["items"]
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as log:
         json.dump({**request, "seconds": seconds, "gib": gib, "workers": WORKERS}, given)
